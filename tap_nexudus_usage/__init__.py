@@ -1,0 +1,1 @@
+"""Singer tap for Nexudus's ledger of consumed extra-service credits."""

@@ -1,0 +1,193 @@
+"""The token's life: password and refresh grants, rotation, renewal, one at a time.
+
+Facts: nexudus-api, "Authentication".
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import threading
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+import msgspec
+import pyotp
+import requests
+from requests.auth import AuthBase
+from typing_extensions import override
+
+from tap_nexudus_usage.clock import Clock
+from tap_nexudus_usage.errors import ApiError, LoginError, RefusalError
+from tap_nexudus_usage.transport import Call, Transport, UnusableAnswerError
+
+PATH = "/api/token"
+
+EXPIRY_MARGIN = 60.0
+"""Seconds before its end that a token is renewed; a tenth of its life where that is less."""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The ways to log in that are configured; at least one of them."""
+
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    totp_secret: str | None = field(default=None, repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
+    access_token: str | None = field(default=None, repr=False)
+    client_id: str | None = None
+
+
+class _Grant(msgspec.Struct):
+    """The token endpoint's answer."""
+
+    access_token: str
+    refresh_token: str | None = None
+    expires_in: float | None = None
+
+
+class Totp(pyotp.TOTP):
+    """pyotp's, without its demand for 112 bits: seeds of 16 characters (80 bits) are common."""
+
+    @override
+    def byte_secret(self) -> bytes:
+        """The seed's bytes; raises ValueError where it isn't base32."""
+        seed = self.secret.replace(" ", "").rstrip("=").upper()
+        try:
+            return base64.b32decode(seed + "=" * (-len(seed) % 8))
+        except binascii.Error as error:
+            message = "not base32"
+            raise ValueError(message) from error
+
+
+class TokenAuth(AuthBase):
+    """Adds a valid bearer token to requests, getting one first where that is needed.
+
+    Safe to share by threads: one grant at a time, and a token that another thread has just
+    replaced is simply used. A login once refused is not tried again, lest the account be locked.
+    """
+
+    def __init__(
+        self, credentials: Credentials, *, api_url: str, transport: Transport, clock: Clock
+    ) -> None:
+        """No call is made before the first request needs a token."""
+        self._credentials = credentials
+        self._url = f"{api_url}{PATH}"
+        self._transport = transport
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._access_token = credentials.access_token
+        self._refresh_token = credentials.refresh_token
+        self._renew_at = float("inf")
+        self._refused: LoginError | ApiError | None = None
+        transport.redactor.add(
+            credentials.username,
+            credentials.password,
+            credentials.totp_secret,
+            credentials.refresh_token,
+            credentials.access_token,
+        )
+
+    @override
+    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the token; raises LoginError where none can be had."""
+        with self._lock:
+            if self._access_token is None or (
+                self._clock.now() >= self._renew_at and self._can_renew()
+            ):
+                self._grant()
+            r.headers["Authorization"] = f"Bearer {self._access_token}"
+        return r
+
+    def renew(self, stale: requests.PreparedRequest) -> bool:
+        """Replace the token that `stale` was refused with, unless another thread already did.
+
+        False where there is nothing to get a new one with (`access_token` alone).
+        """
+        with self._lock:
+            if stale.headers.get("Authorization") == f"Bearer {self._access_token}":
+                if not self._can_renew():
+                    return False
+                self._grant()
+        return True
+
+    def _can_renew(self) -> bool:
+        return self._refresh_token is not None or self._credentials.password is not None
+
+    def _grant(self) -> None:
+        if self._refused is not None:
+            raise self._refused
+        try:
+            grant = self._refresh_or_log_in()
+        except (LoginError, ApiError) as error:
+            self._refused = error
+            raise
+        self._transport.redactor.add(grant.access_token, grant.refresh_token)
+        self._access_token = grant.access_token
+        self._refresh_token = grant.refresh_token
+        self._renew_at = float("inf")
+        if grant.expires_in is not None:
+            margin = min(EXPIRY_MARGIN, grant.expires_in / 10)
+            self._renew_at = self._clock.now() + grant.expires_in - margin
+
+    def _refresh_or_log_in(self) -> _Grant:
+        if self._refresh_token is not None:
+            try:
+                return self._ask(
+                    {"grant_type": "refresh_token", "refresh_token": self._refresh_token}
+                )
+            except RefusalError as refusal:
+                # A refresh token lasts 15 days, dies when another process uses it, and isn't
+                # worth a failed run while there is a password.
+                self._refresh_token = None
+                if self._credentials.password is None:
+                    raise self._error(
+                        refusal, "Get a new refresh_token, or set username and password"
+                    ) from refusal
+        try:
+            return self._ask(self._password_form())
+        except RefusalError as refusal:
+            if self._credentials.totp_secret is None:
+                remedy = "Check username and password; with two-factor login, set totp_secret"
+            else:
+                remedy = "Check username, password and totp_secret, and this machine's clock"
+            raise self._error(refusal, remedy) from refusal
+
+    def _password_form(self) -> dict[str, str]:
+        credentials = self._credentials
+        form = {
+            "grant_type": "password",
+            "username": credentials.username or "",
+            "password": credentials.password or "",
+        }
+        if credentials.totp_secret is not None:
+            form["totp"] = Totp(credentials.totp_secret).now()
+        return form
+
+    def _ask(self, form: dict[str, str]) -> _Grant:
+        client_id = self._credentials.client_id
+        call = Call(
+            what=f"the {form['grant_type']} grant",
+            endpoint=PATH,
+            url=self._url,
+            method="POST",
+            form=form,
+            headers={"client_id": client_id} if client_id else {},
+        )
+        return self._transport.call(call, _parse_grant)
+
+    def _error(self, refusal: RefusalError, remedy: str) -> LoginError | ApiError:
+        if refusal.status == HTTPStatus.BAD_REQUEST:
+            return LoginError(f"Login failed: {refusal}. {remedy}.")
+        return ApiError(
+            f"Login failed: {refusal}. Check api_url and the network, or try again later."
+        )
+
+
+def _parse_grant(body: bytes) -> _Grant:
+    try:
+        return msgspec.json.decode(body, type=_Grant, strict=False)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        message = "something else than a token"
+        raise UnusableAnswerError(message) from error

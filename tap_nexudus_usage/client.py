@@ -1,0 +1,136 @@
+"""The API's calls, one method each, and what a refusal of each means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import msgspec
+
+from tap_nexudus_usage.errors import AccessError, ApiError, RefusalError
+from tap_nexudus_usage.transport import Authenticator, Call, Transport, UnusableAnswerError
+
+T = TypeVar("T")
+
+Record = dict[str, Any]
+"""A CoworkerExtraServiceUseHistory as the API sends it, parsed JSON."""
+
+PATH = "/api/billing/coworkerextraserviceusehistories"
+
+URL_LIMIT = 2_000
+"""Characters; IIS cuts queries at about 2,048 ("Get many")."""
+
+GET_MANY_TRIES = 3
+"""Tries of a get many on transient faults: a smaller batch may then do better."""
+
+ROLES = (
+    "CoworkerExtraServiceUseHistory-Read (get one) and "
+    "CoworkerExtraServiceUseHistory-List (search; get many by some editions)"
+)
+
+
+class NexudusClient:
+    """Reads usage records. Methods may be called from several threads."""
+
+    def __init__(self, api_url: str, transport: Transport, auth: Authenticator) -> None:
+        """`api_url` without a slash at its end."""
+        self._url = f"{api_url}{PATH}"
+        self._transport = transport
+        self._auth = auth
+
+    @property
+    def room_for_ids(self) -> int:
+        """Characters that the Ids of one get many may take, a comma counted with each."""
+        return URL_LIMIT - len(self._get_many_url([])) + 1
+
+    def get_one(self, record_id: int) -> Record | None:
+        """The record with this Id, or None where Nexudus has none that the user may see.
+
+        Raises AccessError where the user may not read at all, ApiError where no usable answer comes
+        or it is another record, ThrottledError, StoppedError.
+        """
+
+        def parse(body: bytes) -> Record:
+            record = _decode(body, dict[str, Any])
+            if "Id" not in record:
+                message = "something else than a record"
+                raise UnusableAnswerError(message)
+            return record
+
+        what = f"get one of Id {record_id}"
+        try:
+            record = self._call(what, f"{PATH}/{{id}}", f"{self._url}/{record_id}", parse)
+        except RefusalError as refusal:
+            if refusal.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise _error(refusal) from refusal
+        if _record_id(record) != record_id:
+            message = f"{what} was answered with another record, Id {record['Id']!r:.50}."
+            raise ApiError(message)
+        return record
+
+    def get_many(self, record_ids: Collection[int]) -> dict[int, Record]:
+        """The records that exist of `record_ids`, by Id, in whatever order they came.
+
+        Raises RefusalError where the same call would be refused again; the caller may ask
+        otherwise. Raises ApiError where a record comes that was not asked for, ThrottledError,
+        StoppedError.
+        """
+        asked = frozenset(record_ids)
+        what = f"get many of {len(asked)} Ids"
+        records = self._call(
+            what,
+            f"{PATH}/?id=[]",
+            self._get_many_url(record_ids),
+            lambda body: _decode(body, list[dict[str, Any]]),
+            tries=GET_MANY_TRIES,
+        )
+        found = {}
+        for record in records:
+            record_id = _record_id(record)
+            if record_id not in asked:
+                message = (
+                    f"{what} was answered with a record not asked for, Id {record.get('Id')!r:.50}."
+                )
+                raise ApiError(message)
+            found[record_id] = record
+        return found
+
+    def _get_many_url(self, record_ids: Collection[int]) -> str:
+        return f"{self._url}/?id=[{','.join(map(str, record_ids))}]"
+
+    def _call(
+        self,
+        what: str,
+        endpoint: str,
+        url: str,
+        parse: Callable[[bytes], T],
+        tries: int | None = None,
+    ) -> T:
+        call = Call(what=what, endpoint=endpoint, url=url, auth=self._auth)
+        return self._transport.call(call, parse, tries=tries)
+
+
+def _error(refusal: RefusalError) -> AccessError | ApiError:
+    """The words for a refusal that there is no way around."""
+    if refusal.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return AccessError(
+            f"Nexudus refuses access: {refusal}. Either the token is no longer valid and no new "
+            f"one helps (check the login settings), or the user lacks a role: {ROLES}."
+        )
+    remedy = "Try again later" if refusal.transient else "Check api_url"
+    return ApiError(f"The API fails: {refusal}. {remedy}; what was read so far is kept.")
+
+
+def _record_id(record: Record) -> int | None:
+    record_id = record.get("Id")
+    return record_id if type(record_id) is int else None
+
+
+def _decode(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        message = "something else than the JSON expected"
+        raise UnusableAnswerError(message) from error

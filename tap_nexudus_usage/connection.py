@@ -1,0 +1,58 @@
+"""Puts the parts of a client together for one run, and ends them with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from tap_nexudus_usage.auth import TokenAuth
+from tap_nexudus_usage.client import NexudusClient
+from tap_nexudus_usage.clock import Clock
+from tap_nexudus_usage.redaction import Redactor
+from tap_nexudus_usage.session import ApiSession, environment_settings
+from tap_nexudus_usage.settings import Settings
+from tap_nexudus_usage.throttle import Throttle
+from tap_nexudus_usage.transport import OnAnswer, Tally, Transport
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What a run reads with, and what tells how it goes."""
+
+    client: NexudusClient
+    tally: Tally
+    throttle: Throttle
+
+
+@contextmanager
+def connect(
+    settings: Settings, *, clock_speed: float, redactor: Redactor, on_answer: OnAnswer
+) -> Iterator[Connection]:
+    """A connection; when it is left no thread waits any longer or begins another call."""
+    clock = Clock(clock_speed)
+    throttle = Throttle(clock, settings.requests_per_minute)
+    transport = Transport(
+        clock=clock,
+        throttle=throttle,
+        redactor=redactor,
+        new_session=partial(
+            ApiSession,
+            user_agent=settings.user_agent,
+            timeout=settings.request_timeout,
+            settings=environment_settings(settings.api_url),
+        ),
+        max_retries=settings.max_retries,
+        max_throttle_wait=settings.max_throttle_wait,
+        on_answer=on_answer,
+    )
+    auth = TokenAuth(
+        settings.credentials, api_url=settings.api_url, transport=transport, clock=clock
+    )
+    try:
+        yield Connection(
+            NexudusClient(settings.api_url, transport, auth), transport.tally, throttle
+        )
+    finally:
+        clock.stop()

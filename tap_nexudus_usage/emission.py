@@ -1,0 +1,91 @@
+"""What is emitted of what was read: each version of a record once, tombstones, nothing invalid."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from tap_nexudus_usage.client import Record
+from tap_nexudus_usage.emitted import Emitted
+from tap_nexudus_usage.errors import InvalidRecordError, MissingRecordsError
+from tap_nexudus_usage.records import DELETED_AT, RecordShape
+from tap_nexudus_usage.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+IDS_PER_LINE = 100
+"""Ids named in one line of the log."""
+
+
+class Emission:
+    """Decides on one record after the other, in a single run."""
+
+    def __init__(self, settings: Settings, shape: RecordShape, emitted: Emitted) -> None:
+        """`emitted` is what the target already has."""
+        self._settings = settings
+        self._shape = shape
+        self._emitted = emitted
+        self._missing: list[int] = []
+        self._invalid = 0
+
+    def choose(self, record_id: int, raw: Record | None) -> dict[str, Any] | None:
+        """The record to emit for what was read under this Id (None: nothing), if any.
+
+        Raises InvalidRecordError with `on_invalid_record: fail`.
+        """
+        if raw is None:
+            return self._choose_missing(record_id)
+        try:
+            record = self._shape.conform(raw)
+        except InvalidRecordError as error:
+            if self._settings.on_invalid_record == "fail":
+                raise
+            self._invalid += 1
+            logger.warning("Skipped: %s", error)
+            return None
+        return record if self._is_due(record) else None
+
+    def remember(self, record_id: int, record: dict[str, Any]) -> None:
+        """Take note that `record`, which `choose` gave, has been written."""
+        if record.get(DELETED_AT) is None:
+            self._emitted.add(record_id, record.get("UpdatedOn"))
+        else:
+            self._emitted.forget(record_id)
+
+    def finish(self) -> None:
+        """Say what the reader of the target's table would miss.
+
+        Raises MissingRecordsError with `on_missing_record: fail`.
+        """
+        if self._invalid:
+            logger.warning("%d records skipped: they break the schema", self._invalid)
+        if not self._missing:
+            return
+        if self._settings.on_missing_record == "fail":
+            named = ", ".join(map(str, self._missing[:IDS_PER_LINE]))
+            more = len(self._missing) - IDS_PER_LINE
+            message = (
+                f"{len(self._missing)} configured Ids don't exist in Nexudus, or this user may not "
+                f"see them: {named}{f' and {more} more' if more > 0 else ''}. All others were "
+                "emitted. Remove these Ids, or set on_missing_record to warn or tombstone"
+            )
+            raise MissingRecordsError(message)
+        for start in range(0, len(self._missing), IDS_PER_LINE):
+            logger.warning(
+                "Not in Nexudus, or not visible to this user: Ids %s",
+                ", ".join(map(str, self._missing[start : start + IDS_PER_LINE])),
+            )
+
+    def _choose_missing(self, record_id: int) -> dict[str, Any] | None:
+        if self._settings.on_missing_record == "tombstone" and record_id in self._emitted:
+            logger.info("Id %d is gone: a tombstone is emitted", record_id)
+            return self._shape.tombstone(record_id)
+        self._missing.append(record_id)
+        return None
+
+    def _is_due(self, record: dict[str, Any]) -> bool:
+        updated_on = record.get("UpdatedOn")
+        start_date = self._settings.start_date
+        if start_date is not None and updated_on is not None and updated_on < start_date:
+            return False
+        return self._emitted.differs(record["Id"], updated_on)

@@ -1,0 +1,69 @@
+"""What can end a run, grouped by who has to act.
+
+Every `TapError` is for the user: its message is one line that says what is wrong and what to do,
+without secrets, and becomes the last line on stderr.
+"""
+
+from __future__ import annotations
+
+import signal
+
+
+class TapError(Exception):
+    """Ends the run; the message is the user's last line."""
+
+
+class SettingsError(TapError):
+    """A setting, the catalog or the state can't be used as it is."""
+
+
+class LoginError(TapError):
+    """Nexudus refuses the credentials."""
+
+
+class AccessError(TapError):
+    """Nexudus refuses the user: the token is bad, or a role is missing."""
+
+
+class ApiError(TapError):
+    """The API can't be reached, keeps failing, or answers what was not asked."""
+
+
+class ThrottledError(TapError):
+    """One call was throttled for longer than `max_throttle_wait`."""
+
+
+class InvalidRecordError(TapError):
+    """A record breaks the schema."""
+
+
+class MissingRecordsError(TapError):
+    """Configured Ids don't exist in Nexudus (`on_missing_record: fail`)."""
+
+
+class RefusalError(Exception):
+    """A call that got no usable answer; whoever made it decides what that means.
+
+    Attributes:
+        status: the HTTP status, or None where no answer came.
+        transient: whether it was tried again and might work later.
+    """
+
+    def __init__(self, message: str, *, status: int | None, transient: bool) -> None:
+        """Keep what a caller decides by next to the words for the user."""
+        super().__init__(message)
+        self.status = status
+        self.transient = transient
+
+
+class StoppedError(Exception):
+    """The run is over: raised in threads that wait or are about to make a call."""
+
+
+class Terminated(BaseException):
+    """A signal asked the run to end; no Exception, so that nothing on the way swallows it."""
+
+    def __init__(self, signum: int) -> None:
+        """Keep the signal's number, from which the exit code follows."""
+        super().__init__(f"Stopped by {signal.Signals(signum).name}")
+        self.exit_code = 128 + signum

@@ -1,0 +1,161 @@
+"""How records are found, with as few calls as the tenant allows."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from http import HTTPStatus
+
+from tap_nexudus_usage.client import NexudusClient, Record
+from tap_nexudus_usage.concurrency import fetch_ahead
+from tap_nexudus_usage.errors import RefusalError
+
+logger = logging.getLogger(__name__)
+
+
+def read_by_id(
+    client: NexudusClient,
+    record_ids: Sequence[int],
+    *,
+    batch_size: int,
+    threads: int,
+    must_be_sure: Callable[[int], bool],
+    on_poll: Callable[[], None],
+) -> Iterator[tuple[int, Record | None]]:
+    """Yield each Id with its record, or with None where there is none, in the order given.
+
+    `must_be_sure` tells of which Ids an absence has to be confirmed by a "get one". `on_poll` is
+    called while waiting, see `fetch_ahead`. Raises what `NexudusClient.get_one` raises.
+    """
+    batches = Batches(client, batch_size, must_be_sure)
+    for ids, found in fetch_ahead(batches.calls(record_ids), threads=threads, on_poll=on_poll):
+        for record_id in ids:
+            yield record_id, found.get(record_id)
+
+
+class Batches:
+    """Reads Ids through "get many" where the tenant lets it, through "get one" where not.
+
+    What one batch learns about the tenant serves the next: the size that works, and whether there
+    is a "get many" at all. Methods may be called from several threads.
+    """
+
+    def __init__(
+        self, client: NexudusClient, size: int, must_be_sure: Callable[[int], bool]
+    ) -> None:
+        """Begin with batches of `size` Ids; 1 means always "get one"."""
+        self._client = client
+        self._size = size
+        self._must_be_sure = must_be_sure
+        self._get_many_works = False
+        self._largest_accepted = 0
+        self._lock = threading.Lock()
+
+    def calls(
+        self, record_ids: Sequence[int]
+    ) -> Iterator[Callable[[], tuple[Sequence[int], dict[int, Record]]]]:
+        """Cut `record_ids` into reads, each of as many Ids as have proved to work by then."""
+        position = 0
+        while position < len(record_ids):
+            ids = self._cut(record_ids, position)
+            position += len(ids)
+            yield partial(self._read_with_ids, ids)
+
+    def read(self, ids: Sequence[int]) -> dict[int, Record]:
+        """The records that exist of `ids`, by Id."""
+        found, _ = self._read(ids)
+        absent = [record_id for record_id in ids if record_id not in found]
+        if absent and len(ids) > 1 and self._get_many_works:
+            found |= self._look_again(absent)
+        return found
+
+    def _read_with_ids(self, ids: Sequence[int]) -> tuple[Sequence[int], dict[int, Record]]:
+        return ids, self.read(ids)
+
+    def _cut(self, record_ids: Sequence[int], start: int) -> Sequence[int]:
+        room = self._client.room_for_ids
+        stop = start
+        while stop < min(start + self._size, len(record_ids)):
+            room -= len(str(record_ids[stop])) + 1
+            if room < 0:
+                break
+            stop += 1
+        return record_ids[start : max(stop, start + 1)]
+
+    def _look_again(self, absent: Sequence[int]) -> dict[int, Record]:
+        """Absence is how a deletion shows, but a capped or hiccuping answer looks the same.
+
+        One more call tells; only a 404 of "get one" is good enough where `must_be_sure` says so.
+        """
+        sure = [record_id for record_id in absent if self._must_be_sure(record_id)]
+        others = [record_id for record_id in absent if not self._must_be_sure(record_id)]
+        return self._read_one_by_one(sure) | (self._read(others)[0] if others else {})
+
+    def _read(self, ids: Sequence[int]) -> tuple[dict[int, Record], bool]:
+        """The records of `ids`, and whether one get many sufficed."""
+        if len(ids) == 1 or self._size == 1:
+            return self._read_one_by_one(ids), False
+        if len(ids) > self._size:
+            return self._read_in_parts(ids, self._size), False
+        try:
+            found = self._client.get_many(ids)
+        except RefusalError as refusal:
+            return self._read_refused(ids, refusal), False
+        self._get_many_works = True
+        self._largest_accepted = max(self._largest_accepted, len(ids))
+        return found, True
+
+    def _read_one_by_one(self, ids: Sequence[int]) -> dict[int, Record]:
+        records = ((record_id, self._client.get_one(record_id)) for record_id in ids)
+        return {record_id: record for record_id, record in records if record is not None}
+
+    def _read_refused(self, ids: Sequence[int], refusal: RefusalError) -> dict[int, Record]:
+        """The records of `ids`, which as a whole were refused."""
+        role_missing = refusal.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+        with self._lock:
+            if self._size > 1 and (role_missing or not self._get_many_works):
+                self._find_out_why(ids, refusal, role_missing=role_missing)
+        return self._read_in_parts(ids, min(self._size, (len(ids) + 1) // 2))
+
+    def _find_out_why(
+        self, ids: Sequence[int], refusal: RefusalError, *, role_missing: bool
+    ) -> None:
+        """Tell a tenant without get many, for this user, from one that dislikes this batch.
+
+        "Get one" comes second: it ends the run where there is no access, and waits until an outage
+        is over. The last Id comes third, in case it is the first that is poisonous.
+        """
+        if not role_missing and self._accepts(ids[0]):
+            return
+        self._client.get_one(ids[0])
+        if not role_missing and self._accepts(ids[-1]):
+            return
+        self._size = 1
+        logger.info("Reading one by one from here on: %s", refusal)
+
+    def _accepts(self, record_id: int) -> bool:
+        try:
+            self._client.get_many([record_id])
+        except RefusalError:
+            return False
+        self._get_many_works = True
+        return True
+
+    def _read_in_parts(self, ids: Sequence[int], size: int) -> dict[int, Record]:
+        """The records of `ids`, read in parts of `size`.
+
+        The size is remembered if it did for all parts while more were never accepted. Parts of one
+        Id prove nothing: they don't go through get many.
+        """
+        found: dict[int, Record] = {}
+        all_accepted = True
+        for start in range(0, len(ids), size):
+            part, accepted = self._read(ids[start : start + size])
+            found |= part
+            all_accepted = all_accepted and accepted
+        if all_accepted and self._largest_accepted <= size < self._size:
+            self._size = size
+            logger.info("Reading %d Ids a call from here on: more are refused", size)
+        return found

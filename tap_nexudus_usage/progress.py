@@ -1,0 +1,99 @@
+"""How far a read by Id is: a log line every ten seconds, or a bar on a terminal."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, NoReturn
+
+from typing_extensions import Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from tqdm import tqdm
+
+    from tap_nexudus_usage.connection import Connection
+
+logger = logging.getLogger(__name__)
+
+EVERY_SECONDS = 10.0
+
+
+class Progress:
+    """Reports while it is entered, and sums up when it is left; `tick` has to be called often."""
+
+    def __init__(self, total: int, connection: Connection) -> None:
+        """`total` Ids are to be read."""
+        self._total = total
+        self._connection = connection
+        self._done = 0
+        self._emitted = 0
+        self._stack = ExitStack()
+        self._bar: tqdm[NoReturn] | None = None
+
+    def __enter__(self) -> Self:
+        """Begin to count the time."""
+        self._started = self._reported = time.monotonic()
+        if sys.stderr.isatty():
+            # Not worth its import time where no terminal is.
+            from tqdm import tqdm  # noqa: PLC0415
+            from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
+
+            self._stack.enter_context(logging_redirect_tqdm())
+            bar = tqdm(total=self._total, unit="Id", file=sys.stderr)
+            self._bar = self._stack.enter_context(bar)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave the terminal as it was, and say what the run came to."""
+        self._stack.close()
+        tally = self._connection.tally
+        logger.info(
+            "%d records emitted, %d of %d Ids read, %d calls, %d of them tried again, "
+            "%d throttled, %.1f s",
+            self._emitted,
+            self._done,
+            self._total,
+            tally.calls,
+            tally.retries,
+            tally.throttled,
+            time.monotonic() - self._started,
+        )
+
+    def advance(self, *, emitted: bool) -> None:
+        """One more Id is dealt with."""
+        self._done += 1
+        self._emitted += emitted
+        if self._bar is not None:
+            self._bar.update()
+
+    def tick(self) -> None:
+        """Report, if the last report is ten seconds old."""
+        now = time.monotonic()
+        if now - self._reported < EVERY_SECONDS:
+            return
+        self._reported = now
+        if self._bar is None:
+            logger.info("%s", self._line(now - self._started))
+        else:
+            tally = self._connection.tally
+            self._bar.set_postfix(calls=tally.calls, throttled=tally.throttled)
+
+    def _line(self, elapsed: float) -> str:
+        left = "unknown"
+        if self._done:
+            left = f"{elapsed * (self._total - self._done) / self._done:.0f} s"
+        tally = self._connection.tally
+        return (
+            f"{self._done} of {self._total} Ids read, {tally.calls} calls, {tally.throttled} "
+            f"throttled, {self._connection.throttle.waited:.0f} s waited for the throttle by all "
+            f"threads together, about {left} left"
+        )

@@ -1,0 +1,127 @@
+"""From what the API sends to what leaves the tap: checked against the schema, canonical."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError, best_match
+
+from tap_nexudus_usage import timestamps
+from tap_nexudus_usage.errors import InvalidRecordError
+
+logger = logging.getLogger(__name__)
+
+JSON_TEXT_FIELDS = frozenset({"LocalizationDetails", "CustomFields"})
+"""Undocumented JSON; as JSON text it is what all of the common targets load."""
+
+DELETED_AT = "_sdc_deleted_at"
+
+_PYTHON_TYPES = {
+    "string": str,
+    "integer": int,
+    "boolean": bool,
+    "null": type(None),
+}
+
+Field = tuple[frozenset[type], Callable[[Any], Any] | None]
+"""The Python types that a field's good values have, and what makes a value that isn't null
+canonical."""
+
+
+class RecordShape:
+    """Checks and canonicalises records by the stream's JSON schema.
+
+    jsonschema is the judge and words the errors, but too slow to see every record; a comparison of
+    types, made from the same schema, lets the good ones pass.
+    """
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        """`schema` has one type, or one and null, for each property."""
+        properties = schema["properties"]
+        self._fields: dict[str, Field] = {
+            name: _field(name, definition) for name, definition in properties.items()
+        }
+        self._blank: dict[str, Any] = dict.fromkeys(properties)
+        self._validator = Draft202012Validator(schema)
+        self._unknown: set[str] = set()
+
+    def conform(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """A new record, canonical and without unknown fields, from one of the API's.
+
+        Raises InvalidRecordError, which names Id, field, expected and got.
+        """
+        record: dict[str, Any] = {}
+        for name, value in raw.items():
+            field = self._fields.get(name)
+            if field is None:
+                self._report_unknown(name)
+                continue
+            types, to_canonical = field
+            if value is None or to_canonical is None:
+                if type(value) not in types:
+                    self._judge(raw)
+                record[name] = value
+                continue
+            try:
+                record[name] = to_canonical(value)
+            except (TypeError, ValueError):
+                self._judge(raw)
+                raise InvalidRecordError(_words(raw, name, "a date-time", value)) from None
+        if "Id" not in record:
+            self._judge(raw)
+        record[DELETED_AT] = None
+        return record
+
+    def tombstone(self, record_id: int) -> dict[str, Any]:
+        """The record that tells a target that `record_id` is gone."""
+        return {**self._blank, "Id": record_id, DELETED_AT: timestamps.now()}
+
+    def _judge(self, raw: Mapping[str, Any]) -> None:
+        """Raise what jsonschema has against the record, if it has anything."""
+        checked = {
+            name: value
+            for name, value in raw.items()
+            if name in self._fields and name not in JSON_TEXT_FIELDS
+        }
+        error = best_match(self._validator.iter_errors(checked))
+        if error is not None:
+            name = str(error.path[0]) if error.path else "Id"
+            raise InvalidRecordError(_words(raw, name, _expected(error), checked.get(name)))
+
+    def _report_unknown(self, name: str) -> None:
+        if name not in self._unknown:
+            self._unknown.add(name)
+            logger.warning(
+                "The API sends a field unknown to the schema; it is dropped: %.100r", name
+            )
+
+
+def _field(name: str, definition: Mapping[str, Any]) -> Field:
+    declared = definition["type"]
+    names = [declared] if isinstance(declared, str) else declared
+    types = frozenset(_PYTHON_TYPES[type_name] for type_name in names)
+    if name in JSON_TEXT_FIELDS:
+        return types, _json_text
+    if definition.get("format") == "date-time":
+        return types, timestamps.canonical
+    return types, None
+
+
+def _json_text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _expected(error: ValidationError) -> str:
+    declared: Any = error.validator_value if error.validator == "type" else "integer"
+    return " or ".join([declared] if isinstance(declared, str) else declared)
+
+
+def _words(raw: Mapping[str, Any], name: str, expected: str, got: Any) -> str:
+    return (
+        f"Record Id {raw.get('Id')!r:.30} breaks the schema: {name} should be {expected}, "
+        f"but is {got!r:.60}"
+    )

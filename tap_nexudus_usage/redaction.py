@@ -1,0 +1,74 @@
+"""What the server says, made fit for a log: short, on one line; and nothing with secrets."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from urllib.parse import quote, quote_plus
+
+from typing_extensions import override
+
+EXCERPT_LENGTH = 200
+"""Characters of an answer's body that may be shown."""
+
+
+class Redactor:
+    """Knows the secrets of a run, those configured and each token issued since."""
+
+    def __init__(self) -> None:
+        """Start with no secret known."""
+        self._lock = threading.Lock()
+        self._secrets: list[str] = []
+
+    def add(self, *secrets: str | None) -> None:
+        """Remember `secrets`, as they are and as they look in a URL or in JSON."""
+        known = [secret for secret in secrets if secret]
+        looks = {
+            look
+            for secret in known
+            for look in (secret, quote(secret), quote_plus(secret), json.dumps(secret)[1:-1])
+        }
+        with self._lock:
+            # Longest first: a secret that is part of another must not leave the rest of it behind.
+            self._secrets = sorted(looks.union(self._secrets), key=len, reverse=True)
+
+    def redact(self, text: str) -> str:
+        """`text` with its secrets replaced."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+    def excerpt(self, body: bytes) -> str:
+        """The beginning of an answer's body on one line, secrets replaced before it is cut."""
+        text = one_line(self.redact(body[: 20 * EXCERPT_LENGTH].decode(errors="replace").strip()))
+        return text if len(text) <= EXCERPT_LENGTH else f"{text[:EXCERPT_LENGTH]}…"
+
+
+def one_line(text: str) -> str:
+    """`text` with control characters escaped, so that it can't forge a line of the log."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+class RedactingFilter(logging.Filter):
+    """For log handlers: the last guard, whatever library wrote the line."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        """`redactor` may learn of secrets later on."""
+        super().__init__()
+        self._redactor = redactor
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Replace secrets in the message and the traceback; let the record pass."""
+        message = record.getMessage()
+        redacted = self._redactor.redact(message)
+        if redacted != message:
+            record.msg, record.args = redacted, ()
+        if record.exc_info and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        if record.exc_text:
+            record.exc_text = self._redactor.redact(record.exc_text)
+        return True

@@ -1,0 +1,231 @@
+"""The sandbox over HTTP: the API's calls, and `/control` to steer it by."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tap_nexudus_usage.sandbox.faults import Endpoint, Fault
+from tap_nexudus_usage.sandbox.tokens import READ
+from tap_nexudus_usage.sandbox.world import Call, World
+
+ENTITY = "/api/billing/coworkerextraserviceusehistories"
+
+Answer = Callable[[], Response]
+
+
+def make_app(world: World) -> Starlette:
+    """The application that serves `world`."""
+    api, control = Api(world), Control(world)
+    return Starlette(
+        routes=[
+            Route("/api/token", api.token, methods=["POST"]),
+            Route(f"{ENTITY}/{{record_id:int}}", api.get_one),
+            Route(f"{ENTITY}/", api.get_many),
+            Route("/control/records", control.list_records),
+            Route("/control/records", control.insert_record, methods=["POST"]),
+            Route("/control/records/{record_id:int}", control.change_record, methods=["PATCH"]),
+            Route("/control/records/{record_id:int}", control.delete_record, methods=["DELETE"]),
+            Route("/control/faults", control.add_fault, methods=["POST"]),
+            Route("/control/faults", control.clear_faults, methods=["DELETE"]),
+            Route("/control/calls", control.count_calls),
+        ]
+    )
+
+
+class Api:
+    """What Nexudus documents."""
+
+    def __init__(self, world: World) -> None:
+        """Serve `world`."""
+        self._world = world
+
+    async def token(self, request: Request) -> Response:
+        """Password and refresh grants; form-encoded only."""
+        body = (await request.body()).decode()
+        is_form = request.headers.get("Content-Type", "").startswith(
+            "application/x-www-form-urlencoded"
+        )
+        form = {name: values[0] for name, values in parse_qs(body).items()} if is_form else {}
+
+        def answer() -> Response:
+            try:
+                return _json(self._world.tokens.grant(form, request.headers.get("client_id")))
+            except PermissionError as error:
+                description = "The user name or password is incorrect."
+                return _json({"error": str(error), "error_description": description}, 400)
+
+        return await self._respond(request, "token", (), answer)
+
+    async def get_one(self, request: Request) -> Response:
+        """One record, or 404."""
+        record_id: int = request.path_params["record_id"]
+
+        def answer() -> Response:
+            record = self._world.ledger.get(record_id)
+            return Response(status_code=404) if record is None else _json(record)
+
+        return await self._respond(request, "one", (record_id,), answer, role=READ)
+
+    async def get_many(self, request: Request) -> Response:
+        """An array of those records that exist."""
+        query: str = request.scope["query_string"].decode()
+        ids, problem = self._parse_ids(query)
+
+        def answer() -> Response:
+            if problem:
+                return Response(status_code=problem)
+            records = filter(None, map(self._world.ledger.get, ids))
+            # In no order that a client could rely on.
+            return _json(sorted(records, key=lambda record: str(record["UniqueId"])))
+
+        return await self._respond(request, "many", ids, answer, role=self._world.get_many_role)
+
+    def _parse_ids(self, query: str) -> tuple[tuple[int, ...], int]:
+        """The Ids asked for, and the status that refuses the query, or 0."""
+        if len(query) > self._world.longest_query:
+            return (), self._world.long_query_status
+        if self._world.refuse_encoded_brackets and "%5B" in query.upper():
+            return (), 400
+        name, _, value = unquote(query).partition("=")
+        items = value.removeprefix("[").removesuffix("]").split(",")
+        if name != "id" or not all(item.isdecimal() for item in items):
+            return (), 400
+        return tuple(map(int, items)), 0
+
+    async def _respond(
+        self,
+        request: Request,
+        endpoint: Endpoint,
+        ids: Collection[int],
+        answer: Answer,
+        *,
+        role: str | None = None,
+    ) -> Response:
+        """Throttle, go wrong if so ordered, check the token, answer; and keep a note of it."""
+        world = self._world
+        await asyncio.sleep(world.latency)
+        response = self._throttled(request)
+        if response is None:
+            fault = world.fault_for(endpoint, ids)
+            if fault is not None and fault.kind == "expire_token":
+                world.tokens.expire_all()
+                fault = None
+            if fault is not None and fault.kind == "hang":
+                await _hang(request, fault.seconds)
+                fault = None
+            if fault is not None and fault.kind == "answer":
+                response = Response(fault.body, fault.status, dict(fault.headers))
+            elif role is not None and not self._may(request, role):
+                response = Response(status_code=401)
+            else:
+                response = answer()
+            if fault is not None and fault.kind != "answer":
+                response = BrokenResponse(response, fault)
+        client_id = request.headers.get("client_id")
+        world.calls.append(Call(endpoint, response.status_code, tuple(ids), client_id))
+        return response
+
+    def _throttled(self, request: Request) -> Response | None:
+        throttles = [self._world.throttle]
+        if request.method == "POST":
+            throttles.append(self._world.post_throttle)
+        for throttle in throttles:
+            seconds = throttle.seconds_to_wait()
+            if seconds is not None:
+                return Response(status_code=409, headers={"Retry-After": str(seconds)})
+        return None
+
+    def _may(self, request: Request, role: str) -> bool:
+        good_token = self._world.tokens.is_good(request.headers.get("Authorization"))
+        return good_token and role in self._world.user.roles
+
+
+class BrokenResponse(Response):
+    """A response whose connection ends too early."""
+
+    def __init__(self, whole: Response, fault: Fault) -> None:
+        """Send the beginning of `whole` only, or nothing of it."""
+        super().__init__(whole.body, whole.status_code, dict(whole.headers))
+        self._fault = fault
+
+    async def __call__(self, scope: Any, _: Any, send: Callable[..., Awaitable[None]]) -> None:
+        """Send what the fault lets through, then end the connection."""
+        transport = scope["state"]["transport"]
+        if self._fault.kind != "reset":
+            start = {"type": "http.response.start", "status": self.status_code}
+            await send({**start, "headers": self.raw_headers})
+            half = bytes(self.body)[: len(self.body) // 2]
+            await send({"type": "http.response.body", "body": half, "more_body": True})
+        if self._fault.kind == "truncate":
+            transport.close()
+            return
+        linger = struct.pack("ii", 1, 0)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        transport.abort()
+
+
+async def _hang(request: Request, seconds: float) -> None:
+    """Wait for `seconds`, or until the client has gone."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < deadline:
+        if await request.is_disconnected():
+            raise ClientDisconnect
+        await asyncio.sleep(0.02)
+
+
+class Control:
+    """Steers the sandbox; no part of Nexudus."""
+
+    def __init__(self, world: World) -> None:
+        """Steer `world`."""
+        self._world = world
+
+    async def list_records(self, _: Request) -> Response:
+        """All records, as an array."""
+        ledger = self._world.ledger
+        return _json([ledger.get(record_id) for record_id in ledger])
+
+    async def insert_record(self, request: Request) -> Response:
+        """Insert a record with the fields given."""
+        return _json(self._world.ledger.insert(**msgspec.json.decode(await request.body())))
+
+    async def change_record(self, request: Request) -> Response:
+        """Change the fields given; UpdatedOn becomes now unless given."""
+        fields = msgspec.json.decode(await request.body())
+        return _json(self._world.ledger.change(request.path_params["record_id"], **fields))
+
+    async def delete_record(self, request: Request) -> Response:
+        """Delete a record."""
+        self._world.ledger.delete(request.path_params["record_id"])
+        return Response(status_code=204)
+
+    async def add_fault(self, request: Request) -> Response:
+        """Add a fault, with the attributes of `Fault` as JSON."""
+        fault = Fault(**msgspec.json.decode(await request.body()))
+        self._world.faults.append(fault)
+        return _json(asdict(fault))
+
+    async def clear_faults(self, _: Request) -> Response:
+        """Let all go well again."""
+        self._world.faults.clear()
+        return Response(status_code=204)
+
+    async def count_calls(self, _: Request) -> Response:
+        """The API's calls so far, by endpoint."""
+        return _json(self._world.count())
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(content), status, media_type="application/json")

@@ -1,0 +1,81 @@
+"""The command `nexudus-sandbox`."""
+
+from __future__ import annotations
+
+import click
+
+from tap_nexudus_usage.sandbox.records import Ledger
+from tap_nexudus_usage.sandbox.server import Sandbox
+from tap_nexudus_usage.sandbox.tokens import LIST, READ, User
+from tap_nexudus_usage.sandbox.world import World
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--port", default=0, help="Port on 127.0.0.1; 0: any that is free.")
+@click.option("--records", default=300, help="How many records the ledger has.")
+@click.option("--seed", default=1, help="What the ledger is generated from.")
+@click.option("--username", default=User.username, help="The user's email.")
+@click.option("--password", default=User.password, help="The user's password.")
+@click.option("--totp-secret", help="Base32 seed; logins then need the current code.")
+@click.option(
+    "--role",
+    "roles",
+    type=click.Choice(["Read", "List"]),
+    multiple=True,
+    default=["Read", "List"],
+    help="A role the user has; may be repeated.",
+)
+@click.option(
+    "--get-many-role",
+    type=click.Choice(["Read", "List"]),
+    default="Read",
+    help="The role that get many needs; Nexudus's editions differ.",
+)
+@click.option("--throttle/--no-throttle", default=True, help="Keep to the published limits.")
+@click.option("--time-scale", default=1.0, help="Seconds that a second of the throttle lasts.")
+@click.option("--latency", default=0.0, help="Seconds before each answer.")
+@click.option("--token-lifetime", default=604_799.0, help="Seconds that access tokens live.")
+@click.option("--stop-after", default=3_600.0, help="Seconds after which the sandbox ends itself.")
+def main(
+    port: int,
+    records: int,
+    seed: int,
+    username: str,
+    password: str,
+    totp_secret: str | None,
+    roles: tuple[str, ...],
+    get_many_role: str,
+    throttle: bool,  # noqa: FBT001 - click passes by name
+    time_scale: float,
+    latency: float,
+    token_lifetime: float,
+    stop_after: float,
+) -> None:
+    r"""A double of the Nexudus API with a generated ledger, to try tap-nexudus-usage against.
+
+    Serves POST /api/token and /api/billing/coworkerextraserviceusehistories (get one, get many) on
+    a loopback port, which it prints. Steer it over HTTP while it runs:
+
+    \b
+      GET    /control/records        all records
+      POST   /control/records        insert one, with the fields given as JSON
+      PATCH  /control/records/<Id>   change fields; UpdatedOn becomes now unless given
+      DELETE /control/records/<Id>   delete one
+      POST   /control/faults         let calls go wrong, for example
+                                     {"endpoints": ["many"], "status": 500, "times": 3}
+      DELETE /control/faults         let all go well again
+      GET    /control/calls          how many calls came in
+    """
+    names = {"Read": READ, "List": LIST}
+    world = World(
+        Ledger(records, seed),
+        user=User(username, password, totp_secret, frozenset(names[role] for role in roles)),
+        throttled=throttle,
+        time_scale=time_scale,
+        latency=latency,
+        get_many_role=names[get_many_role],
+    )
+    world.tokens.lifetime = token_lifetime
+    sandbox = Sandbox(world, port)
+    click.echo(f"Nexudus sandbox listens on {sandbox.url}")
+    sandbox.serve(stop_after)

@@ -1,0 +1,52 @@
+"""Faults on demand: which calls go wrong, how, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Endpoint = Literal["token", "one", "many", "search"]
+Kind = Literal["answer", "reset", "reset_in_body", "truncate", "hang", "expire_token"]
+
+
+@dataclass
+class Fault:
+    """One way to go wrong.
+
+    Attributes:
+        kind: `answer` with `status`, `body` and `headers`; `reset` the connection before an answer
+            or within its body; `truncate` the body of the good answer; `hang` for `seconds`, then
+            answer well; `expire_token`: all access tokens expire just before the call.
+        endpoints: on which calls; empty: on all.
+        ids: only on calls for one of these Ids; empty: whatever they ask for.
+        min_ids: only on calls for so many Ids or more.
+        skip: so many calls that it would befall go well first.
+        times: how many calls it befalls; None: for ever.
+    """
+
+    kind: Kind = "answer"
+    status: int = 500
+    body: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 3_600.0
+    endpoints: Collection[Endpoint] = ()
+    ids: Collection[int] = ()
+    min_ids: int = 0
+    skip: int = 0
+    times: int | None = 1
+
+    def befalls(self, endpoint: Endpoint, ids: Collection[int]) -> bool:
+        """Whether it befalls this call; counts the call if so."""
+        if self.endpoints and endpoint not in self.endpoints:
+            return False
+        if self.ids and not set(self.ids).intersection(ids):
+            return False
+        if len(ids) < self.min_ids or self.times == 0:
+            return False
+        if self.skip:
+            self.skip -= 1
+            return False
+        if self.times is not None:
+            self.times -= 1
+        return True

@@ -1,0 +1,82 @@
+"""Runs the sandbox on a loopback port, in a thread of this process or as the process."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from types import TracebackType
+
+import uvicorn
+from typing_extensions import Self
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from tap_nexudus_usage.sandbox.app import make_app
+from tap_nexudus_usage.sandbox.world import World
+
+HOST = "127.0.0.1"
+
+
+class _Protocol(H11Protocol):
+    """Hands the connection to the application, which may have to break it."""
+
+    def connection_made(self, transport: object) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self.app_state = {**self.app_state, "transport": transport}
+
+
+class Sandbox:
+    """A world, served while the context is entered; `url` is its address."""
+
+    def __init__(self, world: World, port: int = 0) -> None:
+        """Bind the port, 0 for any that is free; raises OSError."""
+        self.world = world
+        # With the protocol named, asyncio sees that it is TCP and switches Nagle's delays off.
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind((HOST, port))
+        self.url = f"http://{HOST}:{self._socket.getsockname()[1]}"
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                make_app(world),
+                http=_Protocol,
+                lifespan="off",
+                # Broken connections, which are its business here, would fill the log.
+                log_config=None,
+                log_level="critical",
+                access_log=False,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self._thread = threading.Thread(target=self._serve, name="nexudus-sandbox", daemon=True)
+
+    def serve(self, seconds: float) -> None:
+        """Serve in this thread until a signal comes or `seconds` have passed."""
+        timer = threading.Timer(seconds, self._stop)
+        timer.daemon = True
+        timer.start()
+        self._serve()
+        timer.cancel()
+
+    def __enter__(self) -> Self:
+        """Serve in a thread."""
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.005)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop serving, calls that hang included."""
+        self._stop()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        self._server.run(sockets=[self._socket])
+
+    def _stop(self) -> None:
+        self._server.should_exit = self._server.force_exit = True

@@ -1,0 +1,70 @@
+"""All that the sandbox is at a moment: ledger, tokens, throttle, faults, and what was called."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from tap_nexudus_usage.sandbox.faults import Endpoint, Fault
+from tap_nexudus_usage.sandbox.records import Ledger
+from tap_nexudus_usage.sandbox.throttle import GENERAL, POST, Throttle
+from tap_nexudus_usage.sandbox.tokens import READ, Tokens, User
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that came in, and what it was answered (0: nothing)."""
+
+    endpoint: Endpoint
+    status: int
+    ids: tuple[int, ...]
+    client_id: str | None
+
+
+@dataclass
+class World:
+    """The sandbox's state.
+
+    Attributes:
+        time_scale: how long a second of the API lasts here, in seconds; for the throttle, its
+            Retry-After and the tokens' lives. Latency and hangs are in real seconds.
+        latency: seconds before each answer.
+        longest_query: characters; longer ones are answered `long_query_status` (IIS: 404 or 414).
+        get_many_role: the role that get many needs; the API's editions differ.
+        refuse_encoded_brackets: answer 400 to get many with brackets percent-encoded.
+    """
+
+    ledger: Ledger
+    user: User = field(default_factory=User)
+    throttled: bool = False
+    time_scale: float = 1.0
+    latency: float = 0.0
+    longest_query: int = 2_048
+    long_query_status: int = 404
+    get_many_role: str = READ
+    refuse_encoded_brackets: bool = True
+    faults: list[Fault] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Make what depends on the options."""
+        self.tokens = Tokens(self.user, self.now)
+        self.throttle = Throttle(self.now, GENERAL if self.throttled else ())
+        self.post_throttle = Throttle(self.now, POST if self.throttled else ())
+
+    def now(self) -> float:
+        """Seconds of the API's time."""
+        return time.monotonic() / self.time_scale
+
+    def fault_for(self, endpoint: Endpoint, ids: Collection[int]) -> Fault | None:
+        """The fault that befalls this call, if any."""
+        return next((fault for fault in self.faults if fault.befalls(endpoint, ids)), None)
+
+    def count(self) -> Counter[str]:
+        """Calls by endpoint and, as `throttled`, those answered 409."""
+        counted: Counter[str] = Counter(call.endpoint for call in self.calls)
+        counted["throttled"] = sum(call.status == 409 for call in self.calls)
+        counted["all"] = len(self.calls)
+        return counted

@@ -1,0 +1,252 @@
+"""How a call reaches the API: paced, tried again where that helps, its failures put into words."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+import backoff
+import requests
+
+from tap_nexudus_usage.answers import (
+    Action,
+    action_for,
+    action_for_error,
+    describe_answer,
+    describe_error,
+    retry_after,
+)
+from tap_nexudus_usage.clock import Clock
+from tap_nexudus_usage.errors import RefusalError, ThrottledError
+from tap_nexudus_usage.redaction import Redactor
+from tap_nexudus_usage.throttle import Throttle
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+LONGEST_BACKOFF = 60
+"""Seconds; the cap of one wait that the server didn't prescribe."""
+
+
+class UnusableAnswerError(Exception):
+    """An answer with status 200 that isn't what was asked for; the message says how."""
+
+
+class Authenticator(Protocol):
+    """What the transport needs of an authenticator."""
+
+    def __call__(self, request: requests.PreparedRequest, /) -> requests.PreparedRequest:
+        """Add the token to the request."""
+
+    def renew(self, stale: requests.PreparedRequest, /) -> bool:
+        """Replace the token that `stale` was refused with; False where there is no other."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call to the API, whatever number of tries it takes.
+
+    Attributes:
+        what: how it is named to the user, as in "get one of Id 7".
+        endpoint: the path without Ids, for metrics.
+    """
+
+    what: str
+    endpoint: str
+    url: str
+    method: str = "GET"
+    form: Mapping[str, str] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    auth: Authenticator | None = None
+
+
+@dataclass
+class Tally:
+    """What a run's calls came to."""
+
+    calls: int = 0
+    retries: int = 0
+    throttled: int = 0
+
+
+OnAnswer = Callable[[str, int, float], None]
+"""Told of each answer: endpoint, HTTP status, seconds. Called from any thread, one at a time."""
+
+
+class Transport:
+    """Makes calls, with one session a thread."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        throttle: Throttle,
+        redactor: Redactor,
+        new_session: Callable[[], requests.Session],
+        max_retries: int,
+        max_throttle_wait: float,
+        on_answer: OnAnswer,
+    ) -> None:
+        """`max_retries` counts the tries of one call in all, `max_throttle_wait` is in seconds."""
+        self.redactor = redactor
+        self.tally = Tally()
+        self._clock = clock
+        self._throttle = throttle
+        self._new_session = new_session
+        self._max_retries = max_retries
+        self._max_throttle_wait = max_throttle_wait
+        self._on_answer = on_answer
+        self._lock = threading.Lock()
+        self._local = threading.local()
+
+    def call(self, call: Call, parse: Callable[[bytes], T], *, tries: int | None = None) -> T:
+        """The parsed answer to `call`.
+
+        `parse` raises UnusableAnswerError for an answer that isn't of the kind expected, which
+        counts as a transient fault. `tries` overrides `max_retries`. Raises RefusalError where
+        trying again didn't or wouldn't help, ThrottledError after `max_throttle_wait`, StoppedError
+        when the run is over.
+        """
+        budget = _Budget(tries or self._max_retries, self._max_throttle_wait)
+        while True:
+            outcome = self._try_once(call, parse)
+            if isinstance(outcome, _Accepted):
+                return outcome.value
+            if not self._prepare_next_try(call, outcome, budget):
+                tried = f" ({budget.tries_made} tries)" if budget.tries_made > 1 else ""
+                status = None if outcome.answer is None else outcome.answer.status_code
+                transient = outcome.action is Action.RETRY
+                message = f"{outcome.problem}{tried}"
+                raise RefusalError(message, status=status, transient=transient)
+
+    def _try_once(self, call: Call, parse: Callable[[bytes], T]) -> _Accepted[T] | _Failed:
+        try:
+            answer = self._send(call)
+        except requests.RequestException as error:
+            return _Failed(f"{call.what} {describe_error(error)}", action_for_error(error), None)
+        action = action_for(answer.status_code)
+        problem = f"{call.what} was answered "
+        if action is not Action.ACCEPT:
+            return _Failed(problem + describe_answer(answer, self.redactor), action, answer)
+        try:
+            return _Accepted(parse(answer.content))
+        except UnusableAnswerError as error:
+            # A body that should have been a token may hold one that the redactor doesn't know.
+            shown = "" if call.auth is None else f": {self.redactor.excerpt(answer.content)}"
+            return _Failed(
+                f"{problem}{answer.status_code} with {error}{shown}", Action.RETRY, answer
+            )
+
+    def _prepare_next_try(self, call: Call, failed: _Failed, budget: _Budget) -> bool:
+        """Do what helps against the failure, waiting included; False where nothing is left."""
+        if failed.action is Action.WAIT and failed.answer is not None:
+            self._hold(failed, failed.answer, budget)
+            return True
+        if failed.action is Action.RENEW_TOKEN and failed.answer is not None:
+            renewed = (
+                call.auth is not None
+                and budget.take_renewal()
+                and call.auth.renew(failed.answer.request)
+            )
+            self._count(retries=int(renewed))
+            return renewed
+        if failed.action is Action.RETRY and budget.take_try():
+            self._count(retries=1)
+            seconds = budget.next_backoff()
+            logger.debug("Trying again in %.1f s: %s", seconds, failed.problem)
+            self._clock.wait(seconds)
+            return True
+        return False
+
+    def _send(self, call: Call) -> requests.Response:
+        request = requests.Request(
+            call.method, call.url, headers=dict(call.headers), data=call.form, auth=call.auth
+        )
+        session = self._session()
+        prepared = session.prepare_request(request)
+        self._throttle.acquire(post=call.method == "POST")
+        self._count(calls=1)
+        answer = session.send(prepared)
+        with self._lock:
+            self._on_answer(call.endpoint, answer.status_code, answer.elapsed.total_seconds())
+        return answer
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = self._new_session()
+        return session
+
+    def _hold(self, failed: _Failed, answer: requests.Response, budget: _Budget) -> None:
+        self._count(retries=1, throttled=1)
+        asked = retry_after(answer.headers.get("Retry-After"))
+        seconds = asked or budget.next_backoff()
+        if not budget.take_throttle_wait(seconds):
+            message = (
+                f"The API throttles for too long: {failed.problem}; it would have to wait "
+                f"{seconds:.0f} s more, but max_throttle_wait is {self._max_throttle_wait:.0f} s. "
+                "Run again later; what was read so far is kept"
+            )
+            raise ThrottledError(message)
+        because = "Retry-After asks for it" if asked else "no Retry-After, backing off"
+        self._throttle.hold(seconds, f"HTTP {answer.status_code}, {because}")
+
+    def _count(self, *, calls: int = 0, retries: int = 0, throttled: int = 0) -> None:
+        with self._lock:
+            self.tally.calls += calls
+            self.tally.retries += retries
+            self.tally.throttled += throttled
+
+
+@dataclass(frozen=True)
+class _Accepted(Generic[T]):
+    """The parsed answer of a try that went well."""
+
+    value: T
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """What went wrong in a try, what is done about it, and the answer if one came."""
+
+    problem: str
+    action: Action
+    answer: requests.Response | None
+
+
+class _Budget:
+    """What one call may still spend: transient tries, seconds of throttling, one new token."""
+
+    def __init__(self, tries: int, throttle_seconds: float) -> None:
+        self.tries_made = 1
+        self._tries = tries
+        self._throttle_seconds = throttle_seconds
+        self._may_renew = True
+        self._backoff = _exponential_backoff()
+
+    def take_try(self) -> bool:
+        if self.tries_made >= self._tries:
+            return False
+        self.tries_made += 1
+        return True
+
+    def take_renewal(self) -> bool:
+        may_renew, self._may_renew = self._may_renew, False
+        return may_renew
+
+    def take_throttle_wait(self, seconds: float) -> bool:
+        self._throttle_seconds -= seconds
+        return self._throttle_seconds >= 0
+
+    def next_backoff(self) -> float:
+        return next(self._backoff)
+
+
+def _exponential_backoff() -> Iterator[float]:
+    waits = backoff.expo(base=2, factor=1, max_value=LONGEST_BACKOFF)
+    next(waits)  # backoff's generators begin with an empty send
+    return map(backoff.full_jitter, waits)

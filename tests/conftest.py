@@ -1,0 +1,211 @@
+"""What the tests share: a sandbox over HTTP, and ways to run the tap against it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tap_nexudus_usage import timestamps
+from tap_nexudus_usage.sandbox.records import Ledger
+from tap_nexudus_usage.sandbox.server import Sandbox
+from tap_nexudus_usage.sandbox.tokens import User
+from tap_nexudus_usage.sandbox.world import World
+from tap_nexudus_usage.tap import TapNexudusUsage
+
+STREAM = "coworker_extra_service_use_histories"
+SEED = 20250115
+DATE_TIMES = ("BookingFromTime", "BookingToTime", "CreatedOn", "UpdatedOn")
+
+
+@pytest.fixture(autouse=True)
+def seed() -> Iterator[int]:
+    """Make chance repeatable; pytest prints the line with a failure."""
+    print(f"seed: {SEED}")  # noqa: T201
+    random.seed(SEED)
+    return SEED
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting, .env or netrc of the machine reaches a test."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for name in ("LOGLEVEL", "TAP_NEXUDUS_USAGE_LOGLEVEL", "SINGER_SDK_LOG_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+
+
+class FastTap(TapNexudusUsage):
+    """The tap with its throttle's time and backoff a thousand times as fast."""
+
+    clock_speed = 1_000.0
+
+
+@dataclass
+class Run:
+    """What a run of the tap wrote, and what it raised."""
+
+    messages: list[dict[str, Any]]
+    error: BaseException | None = None
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [message["record"] for message in self.messages if message["type"] == "RECORD"]
+
+    @property
+    def ids(self) -> list[int]:
+        return [record["Id"] for record in self.records]
+
+    @property
+    def states(self) -> list[dict[str, Any]]:
+        return [message["value"] for message in self.messages if message["type"] == "STATE"]
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return self.states[-1]
+
+    @property
+    def bookmark(self) -> dict[str, Any]:
+        return self.state["bookmarks"][STREAM]
+
+
+@dataclass
+class Bench:
+    """A sandbox, and the tap configured for it."""
+
+    sandbox: Sandbox
+    tap_class: type[TapNexudusUsage] = FastTap
+    config: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def world(self) -> World:
+        return self.sandbox.world
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.sandbox.world.ledger
+
+    def settings(self, **settings: Any) -> dict[str, Any]:
+        """The tap's config, for all Ids unless told otherwise; None removes a setting."""
+        config = {
+            "username": self.world.user.username,
+            "password": self.world.user.password,
+            "api_url": self.sandbox.url,
+            "record_ids": list(self.ledger),
+            "requests_per_minute": 0,
+            **self.config,
+            **settings,
+        }
+        return {name: value for name, value in config.items() if value is not None}
+
+    def run(
+        self,
+        *,
+        state: dict[str, Any] | None = None,
+        catalog: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> Run:
+        """Sync in this process; an error is kept, not raised."""
+        stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+        error: BaseException | None = None
+        with contextlib.redirect_stdout(stdout):
+            try:
+                tap = self.tap_class(
+                    config=self.settings(**settings),
+                    state=json.loads(json.dumps(state or {})),
+                    catalog=catalog,
+                )
+                tap.sync_all()
+            except Exception as raised:  # noqa: BLE001 - for the test to judge
+                error = raised
+        stdout.flush()
+        lines = stdout.buffer.getvalue().decode().splitlines()
+        return Run([json.loads(line) for line in lines], error)
+
+    def read(self, **settings: Any) -> Run:
+        """Sync, and raise what goes wrong."""
+        run = self.run(**settings)
+        if run.error is not None:
+            raise run.error
+        return run
+
+    def count_calls(self) -> int:
+        """The calls since this was last asked."""
+        count = len(self.world.calls)
+        self.world.calls.clear()
+        return count
+
+    def expected(self, record_id: int) -> dict[str, Any]:
+        """The record as it should leave the tap."""
+        record = dict(self.ledger.get(record_id) or {})
+        for name in DATE_TIMES:
+            if record[name] is not None:
+                record[name] = timestamps.canonical(record[name])
+        for name in ("LocalizationDetails", "CustomFields"):
+            if record[name] is not None:
+                record[name] = json.dumps(record[name], ensure_ascii=False, separators=(",", ":"))
+        return {**record, "_sdc_deleted_at": None}
+
+
+@pytest.fixture
+def make_bench() -> Iterator[Callable[..., Bench]]:
+    """Start sandboxes that end with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def make(records: int = 20, *, user: User | None = None, **options: Any) -> Bench:
+            world = World(Ledger(records, SEED), user=user or User(), **options)
+            return Bench(stack.enter_context(Sandbox(world)))
+
+        yield make
+
+
+@pytest.fixture
+def bench(make_bench: Callable[..., Bench]) -> Bench:
+    """A sandbox of twenty records."""
+    return make_bench()
+
+
+@dataclass
+class Finished:
+    """A process that has ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def last_line(self) -> str:
+        return self.stderr.strip().splitlines()[-1]
+
+    @property
+    def run(self) -> Run:
+        return Run([json.loads(line) for line in self.stdout.splitlines()])
+
+
+def run_tap(*args: str, env: dict[str, str] | None = None) -> Finished:
+    """Run the tap's command line as a process of its own."""
+    finished = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "tap_nexudus_usage", *args],
+        capture_output=True,
+        check=False,
+        env=env,
+        text=True,
+        timeout=60,
+    )
+    return Finished(finished.returncode, finished.stdout, finished.stderr)
+
+
+def run_tap_with(config: dict[str, Any], *args: str, env: dict[str, str] | None = None) -> Finished:
+    """The same, with a config file."""
+    Path("config.json").write_text(json.dumps(config), encoding="utf-8")
+    return run_tap("--config", "config.json", *args, env=env)

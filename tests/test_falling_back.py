@@ -1,0 +1,111 @@
+"""Tenants that refuse get many, wholly or in part: a few calls more, never a record less."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from conftest import Bench
+
+from tap_nexudus_usage.errors import AccessError
+from tap_nexudus_usage.sandbox.faults import Fault
+from tap_nexudus_usage.sandbox.tokens import LIST, READ, User
+
+
+@pytest.mark.parametrize("status", [404, 400, 414, 405, 500])
+def test_every_record_comes_where_get_many_is_refused_for_ever(
+    make_bench: Callable[..., Bench], status: int
+) -> None:
+    bench = make_bench(450)
+    bench.world.faults.append(Fault(status=status, endpoints=("many",), times=None))
+
+    run = bench.read()
+
+    assert run.records == [bench.expected(record_id) for record_id in bench.ledger]
+    counted = bench.world.count()
+    # One get one more than there are Ids, to see whether that works at all.
+    assert counted["one"] == len(bench.ledger) + 1
+    assert counted["many"] <= 3 * (4 + 2)
+
+
+def test_every_record_comes_for_a_user_with_the_role_for_get_one_only(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench(450, user=User(roles=frozenset({READ})), get_many_role=LIST)
+
+    run = bench.read()
+
+    assert run.ids == list(bench.ledger)
+    assert bench.world.count()["many"] <= 2 * 4
+    assert bench.world.tokens.grants <= 1 + 4
+
+
+@pytest.mark.parametrize("position", [0, 57, 199, 399])
+def test_one_poisonous_id_costs_few_calls_and_no_record(
+    make_bench: Callable[..., Bench], position: int
+) -> None:
+    bench = make_bench(400)
+    bench.read()
+    without = bench.count_calls()
+    poisonous = list(bench.ledger)[position]
+    bench.world.faults.append(Fault(status=500, endpoints=("many",), ids=(poisonous,), times=None))
+
+    run = bench.read()
+
+    assert run.ids == list(bench.ledger)
+    assert bench.count_calls() - without < 40
+
+
+def test_a_size_that_works_is_remembered(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(4_000)
+    bench.world.faults.append(Fault(status=414, endpoints=("many",), min_ids=101, times=None))
+
+    run = bench.read(max_concurrent_requests=1)
+
+    assert run.ids == list(bench.ledger)
+    # The token, one refusal of 200, one probe, then 40 batches of 100.
+    assert bench.count_calls() == 1 + 1 + 1 + 40
+
+
+def test_a_long_url_is_avoided(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(0)
+    for number in range(1_000):
+        bench.ledger.insert(9_000_000_000_000_000_000 + number)
+
+    run = bench.read()
+
+    assert run.ids == list(bench.ledger)
+    assert {call.status for call in bench.world.calls} == {200}
+
+
+def test_an_outage_does_not_make_batches_small_for_good(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(4_000)
+    bench.world.faults.append(Fault(status=502, skip=3, times=8))
+
+    run = bench.read(max_concurrent_requests=1)
+
+    assert run.ids == list(bench.ledger)
+    assert bench.count_calls() < 20 + 1 + 30
+
+
+def test_a_user_without_any_role_is_told_so_after_few_calls(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench(450, user=User(roles=frozenset()))
+
+    run = bench.run()
+
+    assert isinstance(run.error, AccessError)
+    assert "CoworkerExtraServiceUseHistory-Read" in str(run.error)
+    assert "CoworkerExtraServiceUseHistory-List" in str(run.error)
+    assert "token" in str(run.error)
+    assert bench.count_calls() <= 30
+
+
+def test_no_thread_is_left_behind(bench: Bench) -> None:
+    before = set(threading.enumerate())
+
+    bench.read(batch_size=1)
+
+    assert set(threading.enumerate()) <= before

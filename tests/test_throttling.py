@@ -1,0 +1,157 @@
+"""Pace and patience: the published limits are kept, throttling is waited out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+
+import pytest
+from conftest import Bench, FastTap
+
+from tap_nexudus_usage.answers import retry_after
+from tap_nexudus_usage.clock import Clock
+from tap_nexudus_usage.errors import ApiError, ThrottledError
+from tap_nexudus_usage.sandbox.faults import Fault
+from tap_nexudus_usage.throttle import Throttle
+
+
+class TenfoldTap(FastTap):
+    """The tap at a tenth of the throttle's time scale."""
+
+    clock_speed = 10.0
+
+
+@pytest.fixture
+def throttled_bench(make_bench: Callable[..., Bench]) -> Bench:
+    bench = make_bench(300, throttled=True, time_scale=0.1)
+    bench.tap_class = TenfoldTap
+    return bench
+
+
+def test_one_call_per_id_stays_within_the_published_limits(throttled_bench: Bench) -> None:
+    bench = throttled_bench
+
+    run = bench.read(batch_size=1, requests_per_minute=120)
+
+    assert run.ids == list(bench.ledger)
+    counted = bench.world.count()
+    assert counted["throttled"] < 0.03 * counted["all"]
+
+
+def test_everything_comes_with_pacing_off(throttled_bench: Bench) -> None:
+    bench = throttled_bench
+
+    ids = list(bench.ledger)[:60]
+
+    run = bench.read(record_ids=ids, batch_size=1, requests_per_minute=0)
+
+    assert run.ids == ids
+    assert bench.world.count()["throttled"] > 0
+
+
+@pytest.mark.parametrize("status", [409, 429, 503])
+@pytest.mark.parametrize("header", ["20", None, "0", "-5", "nonsense", "date"])
+def test_throttling_is_waited_out(bench: Bench, status: int, header: str | None) -> None:
+    if header == "date":
+        later = datetime.now(timezone.utc) + timedelta(seconds=20)
+        header = format_datetime(later, usegmt=True)
+    headers = {} if header is None else {"Retry-After": header}
+    bench.world.faults.append(Fault(status=status, headers=headers, times=20))
+
+    run = bench.read(max_retries=1)
+
+    assert run.ids == list(bench.ledger)
+
+
+def test_throttling_that_does_not_end_is_told(bench: Bench) -> None:
+    headers = {"Retry-After": "600"}
+    bench.world.faults.append(Fault(status=409, headers=headers, endpoints=("many",), times=None))
+
+    run = bench.run(max_throttle_wait=3_900)
+
+    assert isinstance(run.error, ThrottledError)
+    assert "max_throttle_wait" in str(run.error)
+    # Six waits of 600 s are within 3,900 s, a seventh is not.
+    assert bench.world.count()["many"] == 7
+
+
+@pytest.mark.parametrize("kind", ["reset", "reset_in_body", "truncate"])
+@pytest.mark.parametrize("endpoint", ["token", "one", "many"])
+def test_a_broken_connection_is_tried_again(bench: Bench, kind: str, endpoint: str) -> None:
+    bench.world.faults.append(Fault(kind, endpoints=(endpoint,), times=2))  # type: ignore[arg-type]
+
+    run = bench.read(batch_size=1 if endpoint == "one" else 200)
+
+    assert run.ids == list(bench.ledger)
+
+
+@pytest.mark.parametrize("body", ["<html>Log in</html>", "", "null", '"text"', "{", "{}", "[]"])
+def test_an_answer_of_another_kind_is_tried_again_then_told(bench: Bench, body: str) -> None:
+    fault = Fault(status=200, body=body, endpoints=("one",), times=2)
+    bench.world.faults.append(fault)
+    assert bench.read(batch_size=1).ids == list(bench.ledger)
+
+    fault.times = None
+    run = bench.run(batch_size=1, max_retries=3)
+    assert isinstance(run.error, ApiError)
+    assert "something else than a record" in str(run.error) or "JSON" in str(run.error)
+
+
+def test_a_call_is_tried_max_retries_times(bench: Bench) -> None:
+    bench.world.faults.append(Fault(status=500, endpoints=("one",), times=None))
+
+    run = bench.run(batch_size=1, max_retries=5, max_concurrent_requests=1)
+
+    assert isinstance(run.error, ApiError)
+    assert bench.world.count()["one"] >= 5
+    assert "5 tries" in str(run.error)
+
+
+def test_a_hanging_answer_is_given_up_after_the_timeout(bench: Bench) -> None:
+    bench.world.faults.append(Fault("hang", endpoints=("many",)))
+
+    assert bench.read(request_timeout=0.2).ids == list(bench.ledger)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("30", 30.0), ("0", 0.0), ("-1", 0.0), ("soon", None), (None, None), ("", None)],
+)
+def test_retry_after_in_seconds(value: str | None, seconds: float | None) -> None:
+    assert retry_after(value) == seconds
+
+
+def test_retry_after_as_a_date() -> None:
+    later = datetime.now(timezone.utc) + timedelta(seconds=90)
+
+    seconds = retry_after(format_datetime(later, usegmt=True))
+
+    assert seconds is not None
+    assert 85 < seconds <= 90
+
+
+@pytest.mark.parametrize(
+    ("requests_per_minute", "calls", "at_least"),
+    [(120, 121, 60.0), (10, 11, 60.0), (1, 2, 60.0), (600, 101, 10.0), (5_000, 101, 10.0)],
+)
+def test_every_published_window_is_kept(
+    requests_per_minute: int, calls: int, at_least: float
+) -> None:
+    clock = Clock(speed=10_000.0)
+    throttle = Throttle(clock, requests_per_minute)
+    begin = clock.now()
+
+    for _ in range(calls):
+        throttle.acquire()
+
+    assert clock.now() - begin >= at_least
+
+
+def test_no_pace_means_no_wait() -> None:
+    throttle = Throttle(Clock(), 0)
+
+    for _ in range(1_000):
+        throttle.acquire(post=True)
+
+    assert throttle.waited == 0
