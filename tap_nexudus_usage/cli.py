@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
+import threading
 from collections.abc import Sequence
 
 import click
 from singer_sdk.exceptions import MappingError
 
-from tap_nexudus_usage.errors import TapError, Terminated
+from tap_nexudus_usage.errors import TapError, TargetGoneError, Terminated
 from tap_nexudus_usage.tap import TapNexudusUsage
 
 logger = logging.getLogger(__name__)
@@ -28,11 +30,22 @@ def main(
     try:
         code: int | None = command.main(args, prog_name=tap_class.name, standalone_mode=False)
     except (Exception, Terminated, KeyboardInterrupt) as error:
+        if isinstance(error, TargetGoneError):
+            # The interpreter, at its end, would fail to write what is left in the buffer.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_other_threads()
         is_bug, message, code = _explain(error)
         level = logging.CRITICAL if is_bug else logging.DEBUG
         logger.log(level, "The traceback of what the last line says", exc_info=True)
         logger.critical("%s", " ".join(message.splitlines()))
     return code or 0
+
+
+def _silence_other_threads() -> None:
+    """Calls still under way must not have the last word."""
+    this_thread = threading.get_ident()
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(lambda record: record.thread == this_thread)
 
 
 def _explain(error: BaseException) -> tuple[bool, str, int]:
@@ -45,8 +58,4 @@ def _explain(error: BaseException) -> tuple[bool, str, int]:
         return False, str(error), 1
     if isinstance(error, click.ClickException):
         return False, error.format_message(), error.exit_code
-    if isinstance(error, BrokenPipeError):
-        # Nothing more can be written, by the interpreter at its end neither.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return False, "The target stopped reading before all was written; see its own log", 1
     return True, f"This is a bug in the tap, please report it: {type(error).__name__}: {error}", 1

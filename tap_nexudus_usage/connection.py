@@ -56,3 +56,4 @@ def connect(
         )
     finally:
         clock.stop()
+        transport.close()

@@ -26,7 +26,7 @@ class Emitted:
         emitted = state.get("emitted")
         bookmark = state.get("replication_key_value")
         if not isinstance(emitted, dict | None) or not isinstance(bookmark, str | None):
-            message = "The state can't be understood; restore it, or start over without one."
+            message = "The state can't be understood; restore it, or start over without one"
             raise SettingsError(message)
         self._emitted: dict[str, str | None] = emitted or {}
         state.clear()
@@ -71,5 +71,5 @@ def _canonical(bookmark: str) -> str:
     try:
         return timestamps.canonical(bookmark)
     except ValueError:
-        message = "The state's replication_key_value is no date-time; restore it, or start over."
+        message = "The state's replication_key_value is no date-time; restore it, or start over"
         raise SettingsError(message) from None

@@ -41,6 +41,14 @@ class MissingRecordsError(TapError):
     """Configured Ids don't exist in Nexudus (`on_missing_record: fail`)."""
 
 
+class TargetGoneError(TapError):
+    """Nobody reads stdout any more."""
+
+    def __init__(self) -> None:
+        """The message is always the same."""
+        super().__init__("The target stopped reading before all was written; see its own log")
+
+
 class RefusalError(Exception):
     """A call that got no usable answer; whoever made it decides what that means.
 

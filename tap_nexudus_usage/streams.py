@@ -58,7 +58,7 @@ class UsageStream(Stream):
         """Make the stream; nothing is called before it is read."""
         super().__init__(tap)
         self._nexudus_tap = tap
-        self._records_since_state = 0
+        self._records_to_next_state = STATE_EVERY
         self._writes_records = True
 
     @override
@@ -76,6 +76,7 @@ class UsageStream(Stream):
         # A full table neither uses nor changes the state.
         emitted = Emitted({} if full_table else self.stream_state, self.replication_key or "")
         emitted.keep_only(settings.record_ids)
+        self._records_to_next_state = max(STATE_EVERY, len(emitted))
         emission = Emission(settings, RecordShape(self.schema), emitted)
         deletable = settings.on_missing_record == "tombstone"
         must_be_sure = frozenset(
@@ -157,7 +158,6 @@ class UsageStream(Stream):
         follows with a STATE, so what was read since must not be covered by another one.
         """
         self._writes_records = write_messages
-        self._records_since_state = 0
         try:
             yield from super()._sync_records(context, write_messages=write_messages)
         except GeneratorExit:
@@ -171,10 +171,9 @@ class UsageStream(Stream):
 
     def _wrote_one(self, *, entries: int) -> None:
         """Write a STATE from time to time, the more rarely the longer it is."""
-        self._records_since_state += 1
-        due = self._records_since_state >= max(STATE_EVERY, entries)
-        if due and self._writes_records:
-            self._records_since_state = 0
+        self._records_to_next_state -= 1
+        if self._records_to_next_state <= 0 and self._writes_records:
+            self._records_to_next_state = max(STATE_EVERY, entries)
             self._write_state_now()
 
     def _write_state_now(self) -> None:

@@ -18,7 +18,7 @@ from singer_sdk.plugin_base import JSONSchemaValidator, _ConfigInput
 from typing_extensions import override
 
 from tap_nexudus_usage import json_files
-from tap_nexudus_usage.errors import SettingsError, Terminated
+from tap_nexudus_usage.errors import SettingsError, TargetGoneError, Terminated
 from tap_nexudus_usage.redaction import RedactingFilter, Redactor
 from tap_nexudus_usage.settings import Settings, describe, from_config, tidy
 from tap_nexudus_usage.streams import UsageStream
@@ -221,6 +221,17 @@ class TapNexudusUsage(Tap):
         """The one stream there is; no call is made."""
         return [UsageStream(self)]
 
+    @override
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over the state; raises SettingsError where it isn't one."""
+        bookmarks = state.get("bookmarks", {})
+        if not isinstance(bookmarks, dict) or not all(
+            isinstance(bookmark, dict) for bookmark in bookmarks.values()
+        ):
+            message = "The state can't be understood; restore it, or start over without one"
+            raise SettingsError(message)
+        super().load_state(state)
+
     @cached_property
     def settings(self) -> Settings:
         """The settings, checked; raises SettingsError."""
@@ -292,7 +303,11 @@ class TapNexudusUsage(Tap):
             handler.addFilter(RedactingFilter(tap.redactor))
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, tap._handle_termination)
-        tap.sync_all()
+        try:
+            tap.sync_all()
+        except BrokenPipeError as error:
+            # click would exit without a word.
+            raise TargetGoneError from error
 
     @classmethod
     @override

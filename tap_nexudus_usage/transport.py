@@ -20,7 +20,7 @@ from tap_nexudus_usage.answers import (
     retry_after,
 )
 from tap_nexudus_usage.clock import Clock
-from tap_nexudus_usage.errors import RefusalError, ThrottledError
+from tap_nexudus_usage.errors import RefusalError, StoppedError, ThrottledError
 from tap_nexudus_usage.redaction import Redactor
 from tap_nexudus_usage.throttle import Throttle
 
@@ -100,8 +100,14 @@ class Transport:
         self._max_retries = max_retries
         self._max_throttle_wait = max_throttle_wait
         self._on_answer = on_answer
+        self._closed = False
         self._lock = threading.Lock()
         self._local = threading.local()
+
+    def close(self) -> None:
+        """From now on nothing more is told of calls still under way, nor done about them."""
+        with self._lock:
+            self._closed = True
 
     def call(self, call: Call, parse: Callable[[bytes], T], *, tries: int | None = None) -> T:
         """The parsed answer to `call`.
@@ -172,6 +178,8 @@ class Transport:
         self._count(calls=1)
         answer = session.send(prepared)
         with self._lock:
+            if self._closed:
+                raise StoppedError
             self._on_answer(call.endpoint, answer.status_code, answer.elapsed.total_seconds())
         return answer
 

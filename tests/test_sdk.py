@@ -1,0 +1,157 @@
+"""The SDK's own suite, and what the SDK gives besides: maps, selection, flattening, batches."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import pytest
+from conftest import SEED, STREAM, Bench
+from singer_sdk.testing import get_tap_test_class
+
+from tap_nexudus_usage.sandbox.faults import Fault
+from tap_nexudus_usage.sandbox.records import Ledger
+from tap_nexudus_usage.sandbox.server import Sandbox
+from tap_nexudus_usage.sandbox.world import World
+from tap_nexudus_usage.tap import TapNexudusUsage
+
+SDK_WORLD = World(Ledger(20, SEED))
+SDK_CONFIG: dict[str, Any] = {
+    "username": SDK_WORLD.user.username,
+    "password": SDK_WORLD.user.password,
+    # Set when the sandbox runs: the SDK makes its class, and a tap, on import.
+    "api_url": "http://localhost",
+    "record_ids": list(SDK_WORLD.ledger),
+    "requests_per_minute": 0,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def sandbox() -> Iterator[None]:
+    with Sandbox(SDK_WORLD) as running:
+        SDK_CONFIG["api_url"] = running.url
+        yield
+
+
+TestSdkSuite = get_tap_test_class(TapNexudusUsage, config=SDK_CONFIG)
+
+
+def catalog_of(bench: Bench) -> dict[str, Any]:
+    tap = TapNexudusUsage(config=bench.settings())
+    catalog: dict[str, Any] = json.loads(tap.catalog_json_text)
+    return catalog
+
+
+def test_stream_maps_work(bench: Bench) -> None:
+    maps = {
+        STREAM: {
+            "__filter__": "CreditUsed is not None and CreditUsed > 60",
+            "UpdatedBy": "md5(UpdatedBy)",
+            "hours": "CreditUsed / 60",
+            "ToStringText": None,
+        }
+    }
+
+    run = bench.read(stream_maps=maps)
+
+    expected = [i for i in bench.ledger if (bench.expected(i)["CreditUsed"] or 0) > 60]
+    assert run.ids == expected
+    assert all(len(record["UpdatedBy"]) == 32 for record in run.records)
+    assert all("ToStringText" not in record for record in run.records)
+    assert run.records[0]["hours"] == run.records[0]["CreditUsed"] / 60
+    # What the map leaves out has been read all the same.
+    assert bench.read(stream_maps=maps, state=run.state).ids == []
+
+
+def test_a_renamed_stream_keeps_its_state(bench: Bench) -> None:
+    run = bench.read(stream_maps={STREAM: {"__alias__": "usage"}})
+
+    assert {m["stream"] for m in run.messages if m["type"] == "RECORD"} == {"usage"}
+    assert len(run.bookmark["emitted"]) == len(bench.ledger)
+
+
+def test_deselected_fields_stay_out(bench: Bench) -> None:
+    catalog = catalog_of(bench)
+    for entry in catalog["streams"][0]["metadata"]:
+        if entry["breadcrumb"][-1:] == ["UpdatedBy"]:
+            entry["metadata"]["selected"] = False
+
+    run = bench.read(catalog=catalog)
+
+    assert run.ids == list(bench.ledger)
+    assert all("UpdatedBy" not in record for record in run.records)
+    assert bench.read(catalog=catalog, state=run.state).ids == []
+
+
+def test_a_deselected_stream_makes_no_call(bench: Bench) -> None:
+    catalog = catalog_of(bench)
+    catalog["streams"][0]["metadata"][0]["metadata"]["selected"] = False
+    for entry in catalog["streams"][0]["metadata"]:
+        if entry["breadcrumb"] == []:
+            entry["metadata"]["selected"] = False
+
+    run = bench.read(catalog=catalog)
+
+    assert run.records == []
+    assert bench.count_calls() == 0
+
+
+def test_flattening_works(bench: Bench) -> None:
+    run = bench.read(flattening_enabled=True, flattening_max_depth=1)
+
+    assert run.records == [bench.expected(record_id) for record_id in bench.ledger]
+
+
+@pytest.fixture
+def batch_config(tmp_path: Path) -> dict[str, Any]:
+    return {
+        "encoding": {"format": "jsonl", "compression": "gzip"},
+        "storage": {"root": f"file://{tmp_path}/batches"},
+        "batch_size": 8,
+    }
+
+
+def batched(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records in the files of all BATCH messages."""
+    return [
+        json.loads(line)
+        for message in messages
+        if message["type"] == "BATCH"
+        for url in message["manifest"]
+        for line in gzip.open(urlparse(url).path, "rt", encoding="utf-8")
+    ]
+
+
+def test_batches_work(bench: Bench, tmp_path: Path, batch_config: dict[str, Any]) -> None:
+    (tmp_path / "batches").mkdir()
+
+    run = bench.read(batch_config=batch_config)
+
+    assert batched(run.messages) == [bench.expected(record_id) for record_id in bench.ledger]
+    assert len([m for m in run.messages if m["type"] == "BATCH"]) == 3
+    assert bench.read(batch_config=batch_config, state=run.state).messages[1:] == [
+        {"type": "SCHEMA", **run.messages[0]}
+    ]
+
+
+def test_a_failed_run_in_batches_covers_no_record_without_its_file(
+    bench: Bench, tmp_path: Path, batch_config: dict[str, Any]
+) -> None:
+    (tmp_path / "batches").mkdir()
+    ids = list(bench.ledger)
+    fault = Fault(status=500, endpoints=("one",), ids=(ids[12],), times=None)
+    bench.world.faults.append(fault)
+
+    first = bench.run(batch_config=batch_config, batch_size=1, max_retries=1)
+    assert first.error is not None
+    in_files = {str(record["Id"]) for record in batched(first.messages)}
+    assert in_files == set(map(str, ids[:8]))
+    assert first.bookmark["emitted"].keys() <= in_files
+
+    bench.world.faults.clear()
+    second = bench.read(batch_config=batch_config, state=first.state)
+    assert {record["Id"] for record in batched(first.messages + second.messages)} == set(ids)

@@ -1,0 +1,265 @@
+"""STATE: never ahead of what was written, written at every end, and small."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import STREAM, Bench, Finished, run_tap_with
+
+from tap_nexudus_usage import streams
+from tap_nexudus_usage.errors import ApiError, SettingsError
+from tap_nexudus_usage.sandbox.faults import Fault
+
+
+def test_the_state_has_the_promised_shape(bench: Bench) -> None:
+    ids = list(bench.ledger)[:2]
+    bench.ledger.change(ids[0], UpdatedOn="2025-01-15T10:30:00.5Z")
+    bench.ledger.change(ids[1], UpdatedOn="2025-01-15T10:30:00.1234567Z")
+
+    run = bench.read(record_ids=ids)
+
+    assert run.state == {
+        "bookmarks": {
+            STREAM: {
+                "replication_key": "UpdatedOn",
+                "replication_key_value": "2025-01-15T10:30:00.500000Z",
+                "read_by": "id",
+                "emitted": {
+                    str(ids[0]): "2025-01-15T10:30:00.500000Z",
+                    str(ids[1]): "2025-01-15T10:30:00.123456Z",
+                },
+            }
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    "bookmark",
+    [
+        {},
+        {"replication_key": "UpdatedOn", "replication_key_value": "2025-01-15T10:30:00Z"},
+        {"replication_key_value": "2025-01-15T10:30:00.5Z", "progress_markers": {"Note": "x"}},
+        {"starting_replication_value": None, "partitions": []},
+        {"emitted": None, "read_by": "search"},
+    ],
+)
+def test_states_of_other_shapes_are_accepted(bench: Bench, bookmark: dict[str, object]) -> None:
+    run = bench.read(state={"bookmarks": {STREAM: bookmark}})
+
+    assert run.ids == list(bench.ledger)
+    assert run.bookmark.keys() == {
+        "replication_key",
+        "replication_key_value",
+        "read_by",
+        "emitted",
+    }
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"bookmarks": {STREAM: {"emitted": ["1"]}}},
+        {"bookmarks": {STREAM: {"replication_key_value": 5}}},
+        {"bookmarks": {STREAM: {"replication_key_value": "yesterday"}}},
+        {"bookmarks": {STREAM: None}},
+        {"bookmarks": []},
+    ],
+)
+def test_a_state_that_cannot_be_understood_is_told(bench: Bench, state: dict[str, object]) -> None:
+    run = bench.run(state=state)
+
+    assert isinstance(run.error, SettingsError)
+    assert "state" in str(run.error)
+
+
+def test_a_failed_run_is_resumed_where_it_ended(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(100)
+    poisonous = list(bench.ledger)[60]
+    fault = Fault(status=500, endpoints=("one",), ids=(poisonous,), times=None)
+    bench.world.faults.append(fault)
+
+    first = bench.run(batch_size=1, max_retries=1)
+    assert isinstance(first.error, ApiError)
+    assert first.messages[-1]["type"] == "STATE"
+    assert list(first.bookmark["emitted"]) == [str(record_id) for record_id in first.ids]
+
+    bench.world.faults.clear()
+    second = bench.read(batch_size=1, state=first.state)
+    assert first.ids + second.ids == list(bench.ledger)
+
+
+def test_the_state_follows_the_records_it_covers(
+    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "STATE_EVERY", 10)
+    bench = make_bench(100)
+
+    run = bench.read()
+
+    written: set[str] = set()
+    for message in run.messages:
+        if message["type"] == "RECORD":
+            written.add(str(message["record"]["Id"]))
+        elif message["type"] == "STATE" and STREAM in message["value"].get("bookmarks", {}):
+            assert message["value"]["bookmarks"][STREAM]["emitted"].keys() == written
+    # After 10, 20, 40 and 80 records, and at the end.
+    assert len(run.states) == 5
+
+
+def test_states_of_twenty_thousand_ids_stay_small(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(20_000)
+    config = bench.settings()
+    Path("config.json").write_text(json.dumps(config), encoding="utf-8")
+    program = (
+        "import sys; from tap_nexudus_usage.cli import main;"
+        "code = main(['--config', 'config.json', *sys.argv[1:]]);"
+        # Unlike getrusage's figure, this one doesn't begin with the parent's size.
+        "status = open('/proc/self/status').read();"
+        "print(status.split('VmHWM:')[1].split()[0], file=sys.stderr);"
+        "sys.exit(code)"
+    )
+
+    def run(*args: str) -> Finished:
+        command = [sys.executable, "-c", program, *args]
+        finished = subprocess.run(command, capture_output=True, check=True, text=True, timeout=100)
+        return Finished(finished.returncode, finished.stdout, finished.stderr)
+
+    first = run()
+    Path("state.json").write_text(json.dumps(first.run.state), encoding="utf-8")
+    second = run("--state", "state.json")
+
+    assert len(first.run.ids) == 20_000
+    assert second.run.ids == []
+    for finished in (first, second):
+        lines = finished.stdout.splitlines()
+        assert sum(len(line) for line in lines if '"STATE"' in line) < 6_000_000
+        assert int(finished.last_line) < 200 * 1024  # KiB
+
+
+class Process:
+    """The tap as a process under way."""
+
+    def __init__(self, config: dict[str, object]) -> None:
+        Path("config.json").write_text(json.dumps(config), encoding="utf-8")
+        self.popen = subprocess.Popen(
+            [sys.executable, "-m", "tap_nexudus_usage", "--config", "config.json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def finish(self) -> Finished:
+        stdout, stderr = self.popen.communicate(timeout=30)
+        return Finished(self.popen.returncode, stdout, stderr)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"]
+)
+@pytest.mark.parametrize("kind", ["hang", "throttle", "busy"])
+def test_a_signal_ends_the_run_with_its_state(
+    make_bench: Callable[..., Bench], signum: int, code: int, kind: str
+) -> None:
+    bench = make_bench(3_000, latency=0.002)
+    faults = {
+        "hang": [Fault("hang", endpoints=("one",), skip=50, times=None)],
+        "throttle": [Fault(status=409, headers={"Retry-After": "900"}, skip=50, times=None)],
+        "busy": [],
+    }
+    bench.world.faults += faults[kind]
+    process = Process(bench.settings(batch_size=1))
+    wait_for(lambda: len(bench.world.calls) >= 50)
+    before = time.monotonic()
+
+    process.popen.send_signal(signum)
+    finished = process.finish()
+
+    assert time.monotonic() - before < 5
+    assert finished.code == code
+    assert f"Stopped by SIG{'TERM' if code == 143 else 'INT'}" in finished.last_line
+    assert finished.run.messages[-1]["type"] == "STATE"
+    assert list(finished.run.bookmark["emitted"]) == [str(i) for i in finished.run.ids]
+    resumed = bench.read(state=finished.run.state) if kind == "busy" else None
+    if resumed is not None:
+        assert finished.run.ids + resumed.ids == list(bench.ledger)
+
+
+def test_a_second_signal_ends_the_process_at_once(make_bench: Callable[..., Bench]) -> None:
+    # A pipe that is full and read by nobody keeps the first signal from being seen to.
+    bench = make_bench(3_000)
+    process = Process(bench.settings())
+    wait_for(lambda: bench.world.count()["many"] >= 8)
+    process.popen.send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.popen.wait(timeout=0.5)
+
+    process.popen.send_signal(signal.SIGTERM)
+
+    assert process.popen.wait(timeout=5) == 143
+    process.finish()
+
+
+def test_a_reader_that_goes_away_is_told(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(3_000)
+    process = Process(bench.settings())
+    assert process.popen.stdout is not None
+    assert process.popen.stderr is not None
+    process.popen.stdout.readline()
+    process.popen.stdout.close()
+
+    stderr = process.popen.stderr.read()
+    code = process.popen.wait(timeout=30)
+    process.popen.stderr.close()
+
+    assert code == 1
+    assert "The target stopped reading" in stderr.strip().splitlines()[-1]
+    assert "Traceback" not in stderr
+
+
+def test_an_interrupted_process_leaves_no_half_line(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(1_000)
+    read, write = os.pipe()
+    Path("config.json").write_text(json.dumps(bench.settings()), encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tap_nexudus_usage", "--config", "config.json"],
+        stdout=write,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(write)
+    chunks: list[bytes] = []
+    with os.fdopen(read, "rb") as pipe:
+        chunks.append(pipe.read(4_096))
+        process.send_signal(signal.SIGTERM)
+        reader = threading.Thread(target=lambda: chunks.append(pipe.read()))
+        reader.start()
+        process.wait(timeout=30)
+        reader.join()
+    for line in b"".join(chunks).splitlines():
+        json.loads(line)
+
+
+def test_exit_code_zero_only_when_all_was_read(bench: Bench) -> None:
+    good = run_tap_with(bench.settings())
+    assert good.code == 0
+    assert good.run.ids == list(bench.ledger)
+
+    ids = [*bench.ledger, 5]
+    bad = run_tap_with(bench.settings(record_ids=ids, on_missing_record="fail"))
+    assert bad.code == 1
+    assert bad.run.ids == list(bench.ledger)
