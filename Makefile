@@ -1,0 +1,44 @@
+# Everything happens in .venv, made from constraints.txt; only Python, pip and make are needed.
+PYTHON ?= python3
+BIN := .venv/bin
+PATHS := tap_nexudus_usage tests demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-long lint format types constraints clean
+
+help: ## List the commands
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+demo: .venv/installed ## Run the tap under Meltano against a sandbox, twice
+	$(BIN)/python demo/demo.py
+
+test: .venv/installed ## Run the quick tests
+	$(BIN)/pytest
+
+lint: .venv/installed ## Check style
+	$(BIN)/ruff format --check $(PATHS)
+	$(BIN)/ruff check $(PATHS)
+
+format: .venv/installed ## Mend style
+	$(BIN)/ruff format $(PATHS)
+	$(BIN)/ruff check --fix $(PATHS)
+
+types: .venv/installed ## Check types
+	$(BIN)/mypy
+
+constraints: .venv/installed ## Pin the newest versions of everything
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links \
+		--extra sandbox --group dev --output-file constraints.txt pyproject.toml
+
+clean: ## Remove the environments and what runs left
+	rm -rf .venv .meltano output dist
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear .venv
+	awk '/^[^ ]/ {is_uv = /^uv==/} is_uv' constraints.txt > .venv/uv.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--require-hashes --requirement .venv/uv.txt
+	VIRTUAL_ENV=.venv $(BIN)/uv pip sync --quiet --require-hashes constraints.txt
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@

@@ -1,0 +1,150 @@
+"""What is written beside the code agrees with it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tap_nexudus_usage.tap import SETTINGS, TapNexudusUsage
+
+PROJECT = Path(__file__).parents[1]
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+KINDS = {
+    "string": "string",
+    "integer": "integer",
+    "number": "decimal",
+    "boolean": "boolean",
+    "array": "array",
+    "object": "object",
+}
+
+
+@pytest.fixture(scope="module")
+def about() -> dict[str, Any]:
+    info = TapNexudusUsage._get_about_info()
+    return {
+        "settings": info.settings["properties"],
+        "capabilities": [capability.value for capability in info.capabilities],
+    }
+
+
+@pytest.fixture(scope="module")
+def extractor() -> dict[str, Any]:
+    definition = yaml.safe_load((PROJECT / "meltano.yml").read_text(encoding="utf-8"))
+    (extractor,) = definition["plugins"]["extractors"]
+    return extractor  # type: ignore[no-any-return]
+
+
+def kind_of(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return "options"
+    if schema.get("format") == "date-time":
+        return "date_iso8601"
+    (json_type,) = (name for name in schema["type"] if name != "null")
+    return KINDS[json_type]
+
+
+def test_meltano_yml_has_every_setting_as_the_tap_has_it(
+    about: dict[str, Any], extractor: dict[str, Any]
+) -> None:
+    expected = []
+    for name, schema in about["settings"].items():
+        setting = {
+            "name": name,
+            "label": schema["title"],
+            "kind": kind_of(schema),
+            "description": schema["description"],
+        }
+        if schema.get("secret"):
+            setting["sensitive"] = True
+        if "default" in schema:
+            setting["value"] = schema["default"]
+        if "enum" in schema:
+            options = [{"label": value.capitalize(), "value": value} for value in schema["enum"]]
+            setting["options"] = options
+        expected.append(setting)
+
+    assert extractor["settings"] == expected
+
+
+def test_meltano_yml_has_the_taps_capabilities(
+    about: dict[str, Any], extractor: dict[str, Any]
+) -> None:
+    assert sorted(extractor["capabilities"]) == sorted(about["capabilities"])
+
+
+def test_meltano_yml_knows_the_three_ways_to_log_in(extractor: dict[str, Any]) -> None:
+    assert extractor["settings_group_validation"] == [
+        ["username", "password"],
+        ["refresh_token"],
+        ["access_token"],
+    ]
+
+
+def test_env_example_names_settings_only(about: dict[str, Any]) -> None:
+    lines = (PROJECT / ".env.example").read_text(encoding="utf-8").splitlines()
+    names = [line.partition("=")[0] for line in lines if line and not line.startswith("#")]
+
+    prefix = "TAP_NEXUDUS_USAGE_"
+    assert names
+    assert {name.removeprefix(prefix).lower() for name in names} <= about["settings"].keys()
+
+
+def settings_table(about: dict[str, Any]) -> str:
+    """The README's table, from `--about`."""
+    rows = ["| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
+    for name, schema in about["settings"].items():
+        if name not in SETTINGS.wrapped:
+            continue
+        (json_type,) = (item for item in schema["type"] if item != "null")
+        kind = " or ".join(schema.get("enum", [])) or schema.get("format", json_type)
+        if schema.get("secret"):
+            kind += ", secret"
+        default = f"`{schema['default']}`" if "default" in schema else ""
+        rows.append(f"| `{name}` | {kind} | {default} | {schema['description']} |")
+    return "\n".join(rows)
+
+
+def test_the_readme_has_the_settings_of_about(about: dict[str, Any]) -> None:
+    table = settings_table(about)
+
+    assert table in README, f"Put this table into the README:\n{table}"
+
+
+def test_the_readme_explains_every_last_line() -> None:
+    """Each message in the table of troubleshooting is one that the code has."""
+    section = README.partition("## Troubleshooting")[2].partition("\n## ")[0]
+    explained = re.findall(r"^\| `(.+?)…?` \|", section, re.MULTILINE)
+    code = "".join(
+        path.read_text(encoding="utf-8") for path in (PROJECT / "tap_nexudus_usage").glob("*.py")
+    )
+    code = re.sub(r'"\s*\n\s*f?"', "", code)
+
+    assert len(explained) >= 10
+    for message in explained:
+        for part in re.split("…", message):
+            assert part.strip() in code, f"No message says: {part}"
+
+
+def test_the_state_in_the_readme_is_json() -> None:
+    (block,) = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
+
+    assert "emitted" in json.loads(block)["bookmarks"]["coworker_extra_service_use_histories"]
+
+
+def test_the_changelog_has_this_version() -> None:
+    changelog = (PROJECT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+    assert f"## [{TapNexudusUsage.get_plugin_version()}]" in changelog
+
+
+def test_constraints_name_no_host() -> None:
+    constraints = (PROJECT / "constraints.txt").read_text(encoding="utf-8")
+
+    assert "://" not in constraints
+    assert "--hash=sha256:" in constraints

@@ -1,0 +1,96 @@
+"""What is shipped works where nothing else is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import STREAM, Bench
+
+PROJECT = Path(__file__).parents[1]
+UV = Path(sys.executable).parent / "uv"
+SCHEMA = f"schemas/{STREAM}.json"
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """The output of a command in an environment without traces of this one."""
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
+    }
+    finished = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the sdist."""
+    folder = tmp_path_factory.mktemp("dist")
+    build = [UV, "build", "--quiet", "--no-build-isolation", "--python", sys.executable]
+    run(*build, "--sdist", "--out-dir", folder, PROJECT, cwd=folder)
+    (sdist,) = folder.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        assert any(name.endswith(SCHEMA) for name in archive.getnames())
+    run(*build, "--wheel", "--out-dir", folder, sdist, cwd=folder)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def new_environment(folder: Path, *install: str | Path) -> Path:
+    """The bin folder of a fresh environment with the tap in it."""
+    run(UV, "venv", "--quiet", "--python", sys.executable, folder, cwd=folder.parent)
+    pip = [UV, "pip", "install", "--quiet", "--python", folder]
+    run(*pip, "--constraint", PROJECT / "constraints.txt", *install, cwd=folder.parent)
+    return folder / "bin"
+
+
+def assert_tap_works(bin_folder: Path, bench: Bench, folder: Path) -> None:
+    tap = bin_folder / "tap-nexudus-usage"
+    (stream,) = json.loads(run(tap, "--discover", cwd=folder))["streams"]
+    schema = json.loads((PROJECT / SCHEMA).read_text(encoding="utf-8"))
+    assert stream["schema"]["properties"].keys() == schema["properties"].keys()
+    assert json.loads(run(tap, "--about", "--format=json", cwd=folder))["settings"]
+    config = folder / "config.json"
+    config.write_text(json.dumps(bench.settings()), encoding="utf-8")
+    lines = run(tap, "--config", config, cwd=folder).splitlines()
+    assert sum('"RECORD"' in line for line in lines) == len(bench.ledger)
+
+
+def test_the_wheel_holds_the_schema_and_no_tests(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+
+    assert f"tap_nexudus_usage/{SCHEMA}" in names
+    assert not [name for name in names if name.startswith(("tests", "demo", "schemas"))]
+
+
+def test_the_wheel_works_in_an_empty_environment(wheel: Path, bench: Bench, tmp_path: Path) -> None:
+    assert_tap_works(new_environment(tmp_path / "venv", wheel), bench, tmp_path)
+
+
+def test_an_editable_install_works(bench: Bench, tmp_path: Path) -> None:
+    bin_folder = new_environment(tmp_path / "venv", "--editable", PROJECT)
+
+    assert_tap_works(bin_folder, bench, tmp_path)
+
+
+def test_the_sandbox_command_comes_with_its_extra(wheel: Path, tmp_path: Path) -> None:
+    bin_folder = new_environment(tmp_path / "venv", f"{wheel}[sandbox]")
+
+    assert "double of the Nexudus API" in run(
+        bin_folder / "nexudus-sandbox", "--help", cwd=tmp_path
+    )

@@ -1,0 +1,110 @@
+"""The README's commands, run as they stand there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+BLOCKS = re.findall(
+    r"```sh\n(.*?)```", (PROJECT / "README.md").read_text(encoding="utf-8"), re.DOTALL
+)
+IN_CI = {"make demo\n", "make test\n"}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of what git tracks, or would."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],  # noqa: S607
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    copy = tmp_path / "checkout"
+    for name in listed.stdout.splitlines():
+        if (PROJECT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(PROJECT / name, copy / name)
+    return copy
+
+
+def run(block: str, folder: Path, path: str) -> None:
+    """Run the commands of a block; the first that fails ends it."""
+    env = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    finished = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", block],  # noqa: S607
+        cwd=folder,
+        env={**env, "PATH": path, "HOME": str(folder.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+def block_with(text: str) -> str:
+    (block,) = (block for block in BLOCKS if text in block)
+    return block
+
+
+def test_no_command_is_forgotten() -> None:
+    tested = {"pip install .", "uv tool install", "meltano install", "nexudus-sandbox"}
+    ci = (PROJECT / ".ci/run").read_text(encoding="utf-8")
+
+    assert {block for block in BLOCKS if block in ci} == IN_CI
+    for block in set(BLOCKS) - IN_CI:
+        assert any(text in block for text in tested)
+
+
+def test_pip_installs_the_tap(checkout: Path, tmp_path: Path) -> None:
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+
+    run(block_with("pip install ."), checkout, f"{venv}/bin:{os.environ['PATH']}")
+
+
+def test_uv_installs_the_tap(checkout: Path, tmp_path: Path) -> None:
+    path = f"{tmp_path}/.local/bin:{BIN}:/usr/local/bin:/usr/bin:/bin"
+    block = block_with("uv tool install").replace(
+        "install .", f"install --python {sys.executable} ."
+    )
+
+    run(block, checkout, path)
+
+
+def test_meltano_installs_and_configures_the_tap(checkout: Path) -> None:
+    path = f"{BIN}:{os.environ['PATH']}"
+    run(block_with("meltano install"), checkout, path)
+
+    check = "meltano config print tap-nexudus-usage > config.json"
+    run(check, checkout, path)
+    config = json.loads((checkout / "config.json").read_text(encoding="utf-8"))
+    assert config["record_ids"] == [87654321, 87654322]
+    assert config["on_missing_record"] == "tombstone"
+
+
+def test_a_second_run_by_hand_emits_nothing_again(checkout: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    block = block_with("nexudus-sandbox").replace("8765", str(port)) + "\nkill %1\n"
+
+    run(block, checkout, f"{BIN}:{os.environ['PATH']}")
+
+    first, second = (
+        [json.loads(line)["type"] for line in (checkout / name).read_text("utf-8").splitlines()]
+        for name in ("first.jsonl", "second.jsonl")
+    )
+    assert first == ["SCHEMA", "RECORD", "RECORD", "STATE"]
+    assert second == ["STATE", "SCHEMA"]
