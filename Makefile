@@ -27,8 +27,8 @@ types: .venv/installed ## Check types
 	$(BIN)/mypy
 
 constraints: .venv/installed ## Pin the newest versions of everything
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes --no-header \
-		--no-emit-index-url --no-emit-find-links \
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 \
+		--generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
 		--extra sandbox --group dev --output-file constraints.txt pyproject.toml
 
 clean: ## Remove the environments and what runs left

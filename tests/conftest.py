@@ -193,9 +193,10 @@ class Finished:
 
 
 def run_tap(*args: str, env: dict[str, str] | None = None) -> Finished:
-    """Run the tap's command line as a process of its own."""
+    """Run the tap's command line as a process of its own, where any warning is an error."""
+    end_of_life = f"ignore:Python 3.{sys.version_info.minor} reached its end of life"
     finished = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "tap_nexudus_usage", *args],
+        [sys.executable, "-Werror", f"-W{end_of_life}", "-m", "tap_nexudus_usage", *args],
         capture_output=True,
         check=False,
         env=env,
