@@ -1,0 +1,225 @@
+"""The sandbox refuses what the API refuses; a double that is too kind would prove nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pyotp
+import pytest
+import requests
+from conftest import Bench
+
+from tap_nexudus_usage.sandbox.app import ENTITY
+from tap_nexudus_usage.sandbox.records import Ledger, dotnet
+from tap_nexudus_usage.sandbox.tokens import LIST, READ, User
+from tap_nexudus_usage.session import ApiSession
+from tap_nexudus_usage.timestamps import canonical
+
+SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+
+
+def token_of(bench: Bench, **form: str) -> requests.Response:
+    user = bench.world.user
+    login = {"grant_type": "password", "username": user.username, "password": user.password}
+    return requests.post(f"{bench.sandbox.url}/api/token", data={**login, **form}, timeout=10)
+
+
+def get(bench: Bench, path: str, token: str | None = None) -> requests.Response:
+    token = token or token_of(bench).json()["access_token"]
+    session = ApiSession(user_agent="test", timeout=10, settings={})
+    request = requests.Request(
+        "GET", bench.sandbox.url + path, headers={"Authorization": f"Bearer {token}"}
+    )
+    return session.send(session.prepare_request(request))
+
+
+def test_a_token_answer_has_the_documented_fields(bench: Bench) -> None:
+    answer = token_of(bench).json()
+
+    assert answer.keys() == {"access_token", "token_type", "expires_in", "refresh_token"}
+    assert (answer["token_type"], answer["expires_in"]) == ("bearer", 604_799)
+
+
+def test_a_json_login_is_an_unsupported_grant(bench: Bench) -> None:
+    form = {"grant_type": "password", "username": "u", "password": "p"}
+
+    answer = requests.post(f"{bench.sandbox.url}/api/token", json=form, timeout=10)
+
+    assert (answer.status_code, answer.json()["error"]) == (400, "unsupported_grant_type")
+
+
+@pytest.mark.parametrize("form", [{"password": "x"}, {"username": "x"}])
+def test_a_wrong_login_is_an_invalid_grant(bench: Bench, form: dict[str, str]) -> None:
+    answer = token_of(bench, **form)
+
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+
+
+def test_two_factor_login_needs_the_current_code(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(user=User(totp_secret=SECRET))
+    code = pyotp.TOTP(SECRET)
+
+    assert token_of(bench).status_code == 400
+    assert token_of(bench, totp=code.at(0)).status_code == 400
+    assert token_of(bench, totp=code.now()).status_code == 200
+
+
+def test_refresh_tokens_rotate_one_a_client(bench: Bench) -> None:
+    tokens, user = bench.world.tokens, bench.world.user
+    login = {"grant_type": "password", "username": user.username, "password": user.password}
+
+    def refresh(token: object, client_id: str | None) -> dict[str, Any]:
+        form = {"grant_type": "refresh_token", "refresh_token": str(token)}
+        return tokens.grant(form, client_id)
+
+    first = tokens.grant(login, "a")
+    tokens.grant(login, "b")
+    second = refresh(first["refresh_token"], "a")
+    assert tokens.is_good(f"Bearer {first['access_token']}")
+    for token, client_id in [
+        (first["refresh_token"], "a"),
+        (second["refresh_token"], "b"),
+        (second["refresh_token"], None),
+    ]:
+        with pytest.raises(PermissionError, match="invalid_grant"):
+            refresh(token, client_id)
+
+
+def test_an_expired_token_is_refused(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(time_scale=0.001)
+    bench.world.tokens.lifetime = 1.0
+    token = token_of(bench).json()["access_token"]
+    time.sleep(0.002)
+
+    assert get(bench, f"{ENTITY}/1", token).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("roles", "get_many_role", "one", "many"),
+    [
+        ({READ, LIST}, READ, 200, 200),
+        ({READ}, READ, 200, 200),
+        ({READ}, LIST, 200, 401),
+        ({LIST}, LIST, 401, 200),
+        (set(), READ, 401, 401),
+    ],
+)
+def test_roles_decide_what_may_be_read(
+    make_bench: Callable[..., Bench], roles: set[str], get_many_role: str, one: int, many: int
+) -> None:
+    bench = make_bench(user=User(roles=frozenset(roles)), get_many_role=get_many_role)
+    record_id = next(iter(bench.ledger))
+
+    assert get(bench, f"{ENTITY}/{record_id}").status_code == one
+    assert get(bench, f"{ENTITY}/?id=[{record_id}]").status_code == many
+
+
+def test_get_one_gives_a_record_or_404(bench: Bench) -> None:
+    record_id = next(iter(bench.ledger))
+
+    assert get(bench, f"{ENTITY}/{record_id}").json() == bench.ledger.get(record_id)
+    assert get(bench, f"{ENTITY}/5").status_code == 404
+
+
+def test_get_many_leaves_out_what_does_not_exist(bench: Bench) -> None:
+    ids = list(bench.ledger)[:3]
+
+    records = get(bench, f"{ENTITY}/?id=[{ids[0]},5,{ids[2]}]").json()
+
+    assert {record["Id"] for record in records} == {ids[0], ids[2]}
+
+
+@pytest.mark.parametrize("query", ["id=%5B1%5D", "id=[1,x]", "id=[]", "ids=[1]", ""])
+def test_get_many_wants_literal_brackets_around_ids(bench: Bench, query: str) -> None:
+    token = token_of(bench).json()["access_token"]
+
+    answer = requests.get(
+        f"{bench.sandbox.url}{ENTITY}/?{query}",
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=10,
+    )
+
+    # requests by itself encodes the brackets, in all of them.
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("status", [404, 414])
+def test_a_query_of_more_than_2048_characters_is_refused(
+    make_bench: Callable[..., Bench], status: int
+) -> None:
+    bench = make_bench(long_query_status=status)
+    ids = ",".join(["1"] * 1_022)
+
+    assert len(f"id=[{ids}]") == 2_048
+    assert get(bench, f"{ENTITY}/?id=[{ids}]").status_code == 200
+    assert get(bench, f"{ENTITY}/?id=[{ids}0]").status_code == status
+
+
+def test_the_throttle_answers_409_with_whole_seconds(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(throttled=True)
+    token = str(bench.world.tokens.grant(password_form(bench), None)["access_token"])
+
+    answers = [get(bench, f"{ENTITY}/5", token) for _ in range(3)]
+
+    assert answers[0].status_code == 404
+    throttled = [answer for answer in answers if answer.status_code == 409]
+    assert throttled
+    assert {answer.headers["Retry-After"] for answer in throttled} == {"1"}
+    assert {answer.content for answer in throttled} == {b""}
+
+
+def password_form(bench: Bench) -> dict[str, str]:
+    user = bench.world.user
+    return {"grant_type": "password", "username": user.username, "password": user.password}
+
+
+def test_the_same_seed_gives_the_same_ledger() -> None:
+    first, second, other = Ledger(50, 1), Ledger(50, 1), Ledger(50, 2)
+
+    assert [first.get(i) for i in first] == [second.get(i) for i in second]
+    assert list(first) != list(other)
+
+
+def test_a_ledger_is_as_varied_as_the_real_one() -> None:
+    ledger = Ledger(500)
+    records = [ledger.get(record_id) or {} for record_id in ledger]
+    fractions = {len(r["UpdatedOn"].partition(".")[2].rstrip("Z")) for r in records}
+
+    assert fractions >= set(range(8))
+    assert any(record["BookingId"] is None for record in records)
+    assert any(
+        not record["BookingResourceName"].isascii()
+        for record in records
+        if record["BookingResourceName"]
+    )
+    for record in records:
+        assert canonical(record["UpdatedOn"]) >= canonical(record["CreatedOn"])
+
+
+def test_steering_over_http(bench: Bench) -> None:
+    base = f"{bench.sandbox.url}/control"
+    records = requests.get(f"{base}/records", timeout=10).json()
+    first = records[0]["Id"]
+
+    changed = requests.patch(f"{base}/records/{first}", json={"CreditUsed": 1}, timeout=10).json()
+    assert changed["CreditUsed"] == 1
+    assert canonical(changed["UpdatedOn"]) > canonical(records[0]["UpdatedOn"])
+    assert requests.delete(f"{base}/records/{first}", timeout=10).status_code == 204
+    assert bench.ledger.get(first) is None
+    inserted = requests.post(f"{base}/records", json={"CreditUsed": 2}, timeout=10).json()
+    assert bench.ledger.get(inserted["Id"]) == inserted
+    requests.post(f"{base}/faults", json={"status": 418, "times": 1}, timeout=10)
+    assert get(bench, f"{ENTITY}/5", "any").status_code == 418
+    assert requests.get(f"{base}/calls", timeout=10).json()["one"] == 1
+
+
+def test_dotnet_drops_trailing_zeros() -> None:
+    from datetime import datetime, timezone  # noqa: PLC0415
+
+    moment = datetime(2025, 1, 15, 10, 30, tzinfo=timezone.utc)
+
+    assert dotnet(moment) == "2025-01-15T10:30:00Z"
+    assert dotnet(moment.replace(microsecond=500_000)) == "2025-01-15T10:30:00.5Z"
+    assert dotnet(moment.replace(microsecond=1), 7) == "2025-01-15T10:30:00.0000017Z"
