@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from http import HTTPStatus
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -24,10 +25,18 @@ URL_LIMIT = 2_000
 GET_MANY_TRIES = 3
 """Tries of a get many on transient faults: a smaller batch may then do better."""
 
-ROLES = (
-    "CoworkerExtraServiceUseHistory-Read (get one) and "
-    "CoworkerExtraServiceUseHistory-List (search; get many by some editions)"
-)
+ENTITY = "CoworkerExtraServiceUseHistory"
+
+READ_ROLE = f"{ENTITY}-Read (get one; some editions want {ENTITY}-List for get many)"
+SEARCH_ROLE = f"{ENTITY}-List (search); with {ENTITY}-Read alone, set record_ids"
+
+
+class Page(msgspec.Struct, rename="pascal"):
+    """One page of a search's answer, as far as it is used."""
+
+    records: list[Record]
+    total_items: int
+    has_next_page: bool
 
 
 class NexudusClient:
@@ -64,7 +73,7 @@ class NexudusClient:
         except RefusalError as refusal:
             if refusal.status == HTTPStatus.NOT_FOUND:
                 return None
-            raise _error(refusal) from refusal
+            raise _error(refusal, READ_ROLE) from refusal
         if _record_id(record) != record_id:
             message = f"{what} was answered with another record, Id {record['Id']!r:.50}."
             raise ApiError(message)
@@ -97,6 +106,41 @@ class NexudusClient:
             found[record_id] = record
         return found
 
+    def search(
+        self,
+        *,
+        since: str | None,
+        until: str | None = None,
+        page: int = 1,
+        size: int,
+        direction: int,
+    ) -> Page:
+        """A page, counted from 1, of the records updated from `since` to `until`, both included.
+
+        The bounds are minutes (`2025-01-15T10:30`), and so exact to the beginning of a minute; None
+        leaves an end open. Without bounds, records without `UpdatedOn` are among the others.
+        `direction` is meant to be ascending by `UpdatedOn`: 0 or 1, the API's editions differ.
+        Raises AccessError where the user may not search, ApiError, ThrottledError, StoppedError.
+        """
+        bounds = {f"from_{ENTITY}_UpdatedOn": since, f"to_{ENTITY}_UpdatedOn": until}
+        query = {
+            "page": page,
+            "size": size,
+            "orderBy": "UpdatedOn",
+            "dir": direction,
+            **{name: bound for name, bound in bounds.items() if bound is not None},
+        }
+        what = f"page {page} of the search from {since or 'the beginning'}"
+        try:
+            return self._call(
+                what,
+                f"{PATH}?page=",
+                f"{self._url}?{urlencode(query, safe=':')}",
+                lambda body: _decode(body, Page),
+            )
+        except RefusalError as refusal:
+            raise _error(refusal, SEARCH_ROLE) from refusal
+
     def _get_many_url(self, record_ids: Collection[int]) -> str:
         return f"{self._url}/?id=[{','.join(map(str, record_ids))}]"
 
@@ -112,12 +156,12 @@ class NexudusClient:
         return self._transport.call(call, parse, tries=tries)
 
 
-def _error(refusal: RefusalError) -> AccessError | ApiError:
-    """The words for a refusal that there is no way around."""
+def _error(refusal: RefusalError, role: str) -> AccessError | ApiError:
+    """The words for a refusal that there is no way around; `role` is what the call needs."""
     if refusal.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return AccessError(
             f"Nexudus refuses access: {refusal}. Either the token is no longer valid and no new "
-            f"one helps (check the login settings), or the user lacks a role: {ROLES}."
+            f"one helps (check the login settings), or the user lacks the role {role}"
         )
     remedy = "Try again later" if refusal.transient else "Check api_url"
     return ApiError(f"The API fails: {refusal}. {remedy}; what was read so far is kept.")

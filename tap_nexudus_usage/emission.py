@@ -28,13 +28,11 @@ class Emission:
         self._missing: list[int] = []
         self._invalid = 0
 
-    def choose(self, record_id: int, raw: Record | None) -> dict[str, Any] | None:
-        """The record to emit for what was read under this Id (None: nothing), if any.
+    def choose(self, raw: Record) -> dict[str, Any] | None:
+        """The record to emit for one that was read, if any.
 
         Raises InvalidRecordError with `on_invalid_record: fail`.
         """
-        if raw is None:
-            return self._choose_missing(record_id)
         try:
             record = self._shape.conform(raw)
         except InvalidRecordError as error:
@@ -45,12 +43,25 @@ class Emission:
             return None
         return record if self._is_due(record) else None
 
-    def remember(self, record_id: int, record: dict[str, Any]) -> None:
-        """Take note that `record`, which `choose` gave, has been written."""
-        if record.get(DELETED_AT) is None:
-            self._emitted.add(record_id, record.get("UpdatedOn"))
+    def choose_missing(self, record_id: int) -> dict[str, Any] | None:
+        """The tombstone to emit for an Id that doesn't exist, if any."""
+        if self._settings.on_missing_record == "tombstone" and record_id in self._emitted:
+            logger.info("Id %d is gone: a tombstone is emitted", record_id)
+            return self._shape.tombstone(record_id)
+        self._missing.append(record_id)
+        return None
+
+    def remember(self, record: dict[str, Any]) -> None:
+        """Take note that `record`, chosen before, has been written."""
+        if record[DELETED_AT] is None:
+            self._emitted.add(record["Id"], record.get("UpdatedOn"))
         else:
-            self._emitted.forget(record_id)
+            self._emitted.forget(record["Id"])
+
+    @property
+    def left_something_out(self) -> bool:
+        """Whether the target lacks records that exist, because the settings say so."""
+        return self._invalid > 0 or self._settings.start_date is not None
 
     def finish(self) -> None:
         """Say what the reader of the target's table would miss.
@@ -76,16 +87,12 @@ class Emission:
                 ", ".join(map(str, self._missing[start : start + IDS_PER_LINE])),
             )
 
-    def _choose_missing(self, record_id: int) -> dict[str, Any] | None:
-        if self._settings.on_missing_record == "tombstone" and record_id in self._emitted:
-            logger.info("Id %d is gone: a tombstone is emitted", record_id)
-            return self._shape.tombstone(record_id)
-        self._missing.append(record_id)
-        return None
-
     def _is_due(self, record: dict[str, Any]) -> bool:
         updated_on = record.get("UpdatedOn")
         start_date = self._settings.start_date
         if start_date is not None and updated_on is not None and updated_on < start_date:
             return False
-        return self._emitted.differs(record["Id"], updated_on)
+        if self._emitted.differs(record["Id"], updated_on):
+            return True
+        self._emitted.advance(updated_on)
+        return False

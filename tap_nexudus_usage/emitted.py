@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, MutableMapping
+from datetime import timedelta
 from typing import Any
 
 from tap_nexudus_usage import timestamps
@@ -10,11 +11,15 @@ from tap_nexudus_usage.errors import SettingsError
 
 _NEVER = object()
 
+PRUNE_EVERY = 10_000
+"""Entries that may gather, by search, before those outside the window are dropped."""
+
 
 class Emitted:
     """The `UpdatedOn` last emitted for each Id, and the newest of all: the bookmark.
 
-    Lives inside the state dict that the SDK writes as STATE, so that both can't disagree.
+    Lives inside the state dict that the SDK writes as STATE, so that both can't disagree. One of
+    the `begin` methods has to be called before a read.
     """
 
     def __init__(self, state: MutableMapping[str, Any], replication_key: str) -> None:
@@ -28,28 +33,43 @@ class Emitted:
         if not isinstance(emitted, dict | None) or not isinstance(bookmark, str | None):
             message = "The state can't be understood; restore it, or start over without one"
             raise SettingsError(message)
-        self._emitted: dict[str, str | None] = emitted or {}
+        was_read_by_id = state.get("read_by") == "id"
         state.clear()
         state["replication_key"] = replication_key
         if bookmark is not None:
             state["replication_key_value"] = _canonical(bookmark)
-        state["emitted"] = self._emitted
+        state["emitted"] = emitted or {}
         self._state = state
+        self._was_read_by_id = was_read_by_id
+        self._lookback: timedelta | None = None
+        self._prune_at = PRUNE_EVERY
+
+    def begin_by_id(self, record_ids: Iterable[int]) -> None:
+        """Begin a read by Id: forget the Ids that are no longer configured."""
+        self._state["read_by"] = "id"
+        configured = {str(record_id) for record_id in record_ids}
+        for record_id in self._emitted.keys() - configured:
+            del self._emitted[record_id]
+
+    def begin_by_search(self, lookback: timedelta) -> str | None:
+        """Begin a search: the canonical date-time to search from, None for the beginning.
+
+        The bookmark that reading by Id leaves covers the Ids of that time only, so the search
+        begins anew, dropping what was emitted.
+        """
+        self._lookback = lookback
+        if self._was_read_by_id:
+            self._state.pop("replication_key_value", None)
+        self._state["read_by"] = "search"
+        return self._horizon()
 
     def __len__(self) -> int:
         """How many Ids are remembered."""
         return len(self._emitted)
 
     def __contains__(self, record_id: int) -> bool:
-        """Whether this Id was ever emitted."""
+        """Whether this Id was emitted, as far as is remembered."""
         return str(record_id) in self._emitted
-
-    def keep_only(self, record_ids: Iterable[int]) -> None:
-        """Begin a read by Id: forget the Ids that are no longer configured."""
-        self._state["read_by"] = "id"
-        configured = {str(record_id) for record_id in record_ids}
-        for record_id in self._emitted.keys() - configured:
-            del self._emitted[record_id]
 
     def differs(self, record_id: int, updated_on: str | None) -> bool:
         """Whether this version of the record has not been the last one emitted."""
@@ -58,6 +78,12 @@ class Emitted:
     def add(self, record_id: int, updated_on: str | None) -> None:
         """Remember a record that was just written."""
         self._emitted[str(record_id)] = updated_on
+        self.advance(updated_on)
+        if len(self._emitted) >= self._prune_at:
+            self.prune()
+
+    def advance(self, updated_on: str | None) -> None:
+        """Take the bookmark on to a record that the target has."""
         newest = self._state.get("replication_key_value")
         if updated_on is not None and (newest is None or updated_on > newest):
             self._state["replication_key_value"] = updated_on
@@ -65,6 +91,33 @@ class Emitted:
     def forget(self, record_id: int) -> None:
         """Forget an Id whose tombstone was just written."""
         self._emitted.pop(str(record_id), None)
+
+    def prune(self) -> None:
+        """By search, drop what no later search will come across."""
+        horizon = self._horizon()
+        if self._lookback is not None and horizon is not None:
+            self._state["emitted"] = {
+                record_id: updated_on
+                for record_id, updated_on in self._emitted.items()
+                if updated_on is not None and updated_on >= horizon
+            }
+        self._prune_at = 2 * len(self._emitted) + PRUNE_EVERY
+
+    @property
+    def _emitted(self) -> dict[str, str | None]:
+        emitted: dict[str, str | None] = self._state["emitted"]
+        return emitted
+
+    def _horizon(self) -> str | None:
+        """From when on a search reads again: the lookback before the bookmark, a whole minute.
+
+        A stamp in the future must not hide what is stamped rightly from then on, so the bookmark
+        counts as now at the latest.
+        """
+        bookmark = self._state.get("replication_key_value")
+        if bookmark is None or self._lookback is None:
+            return None
+        return timestamps.minutes_before(min(bookmark, timestamps.now()), self._lookback)
 
 
 def _canonical(bookmark: str) -> str:

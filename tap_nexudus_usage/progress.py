@@ -1,4 +1,4 @@
-"""How far a read by Id is: a log line every ten seconds, or a bar on a terminal."""
+"""How far a read is: a log line every ten seconds, or a bar on a terminal."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ EVERY_SECONDS = 10.0
 class Progress:
     """Reports while it is entered, and sums up when it is left; `tick` has to be called often."""
 
-    def __init__(self, total: int, connection: Connection) -> None:
-        """`total` Ids are to be read."""
+    def __init__(self, total: int | None, connection: Connection) -> None:
+        """`total` Ids are to be read; None: an unknown number of records, by search."""
         self._total = total
         self._connection = connection
         self._done = 0
@@ -43,7 +43,9 @@ class Progress:
             from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
 
             self._stack.enter_context(logging_redirect_tqdm())
-            bar = tqdm(total=self._total, unit="Id", file=sys.stderr)
+            bar = tqdm(
+                total=self._total, unit=" Ids" if self._total else " records", file=sys.stderr
+            )
             self._bar = self._stack.enter_context(bar)
         return self
 
@@ -57,11 +59,9 @@ class Progress:
         self._stack.close()
         tally = self._connection.tally
         logger.info(
-            "%d records emitted, %d of %d Ids read, %d calls, %d of them tried again, "
-            "%d throttled, %.1f s",
+            "%d records emitted, %s, %d calls, %d of them tried again, %d throttled, %.1f s",
             self._emitted,
-            self._done,
-            self._total,
+            self._read(),
             tally.calls,
             tally.retries,
             tally.throttled,
@@ -69,7 +69,7 @@ class Progress:
         )
 
     def advance(self, *, emitted: bool) -> None:
-        """One more Id is dealt with."""
+        """One more Id or record is dealt with."""
         self._done += 1
         self._emitted += emitted
         if self._bar is not None:
@@ -88,12 +88,19 @@ class Progress:
             self._bar.set_postfix(calls=tally.calls, throttled=tally.throttled)
 
     def _line(self, elapsed: float) -> str:
+        tally, waited = self._connection.tally, self._connection.throttle.waited
+        line = (
+            f"{self._read()}, {tally.calls} calls, {tally.throttled} throttled, {waited:.0f} s "
+            "waited for the throttle by all threads together"
+        )
+        if self._total is None:
+            return line
         left = "unknown"
         if self._done:
             left = f"{elapsed * (self._total - self._done) / self._done:.0f} s"
-        tally = self._connection.tally
-        return (
-            f"{self._done} of {self._total} Ids read, {tally.calls} calls, {tally.throttled} "
-            f"throttled, {self._connection.throttle.waited:.0f} s waited for the throttle by all "
-            f"threads together, about {left} left"
-        )
+        return f"{line}, about {left} left"
+
+    def _read(self) -> str:
+        if self._total is None:
+            return f"{self._done} records read"
+        return f"{self._done} of {self._total} Ids read"

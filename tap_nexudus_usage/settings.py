@@ -20,6 +20,7 @@ from tap_nexudus_usage.errors import SettingsError
 LARGEST_ID = 2**63 - 1
 
 _DIGITS = re.compile(r"[+-]?\d+", re.ASCII)
+_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _DECIMAL = re.compile(r"[+-]?\d+\.\d+", re.ASCII)
 
 
@@ -86,6 +87,8 @@ def tidy(config: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, 
         types = properties.get(name, {}).get("type", [])
         if "array" in types:
             tidied[name] = _to_array(value)
+        elif "boolean" in types:
+            tidied[name] = _BOOLEANS.get(str(value).strip().casefold(), value)
         elif "integer" in types or "number" in types:
             tidied[name] = _to_number(value)
         else:

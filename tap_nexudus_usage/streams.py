@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import suppress
@@ -19,9 +20,8 @@ from tap_nexudus_usage.client import PATH
 from tap_nexudus_usage.connection import connect
 from tap_nexudus_usage.emission import Emission
 from tap_nexudus_usage.emitted import Emitted
-from tap_nexudus_usage.errors import SettingsError
-from tap_nexudus_usage.ledger import read_by_id
 from tap_nexudus_usage.progress import Progress
+from tap_nexudus_usage.reading import Reading
 from tap_nexudus_usage.records import RecordShape
 
 if TYPE_CHECKING:
@@ -51,15 +51,18 @@ class UsageStream(Stream):
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
 
     # The SDK's fixed number would make a run's STATE messages together grow with the square of its
-    # Ids, each being as long as there are Ids: `_wrote` decides instead.
+    # Ids, each being as long as there are Ids: `_wrote_one` decides instead.
     STATE_MSG_FREQUENCY = sys.maxsize
 
     def __init__(self, tap: TapNexudusUsage) -> None:
         """Make the stream; nothing is called before it is read."""
         super().__init__(tap)
         self._nexudus_tap = tap
+        self._emitted = Emitted({}, "")
         self._records_to_next_state = STATE_EVERY
         self._writes_records = True
+        self._version_to_activate: int | None = None
+        self._may_activate = False
 
     @override
     def get_records(self, context: Context | None) -> Iterable[dict[str, Any]]:
@@ -69,19 +72,11 @@ class UsageStream(Stream):
         """
         tap = self._nexudus_tap
         settings = tap.settings
-        if not settings.record_ids:
-            message = "No Ids: set record_ids or record_ids_file to say which records to read"
-            raise SettingsError(message)
-        full_table = self.replication_method == REPLICATION_FULL_TABLE
         # A full table neither uses nor changes the state.
-        emitted = Emitted({} if full_table else self.stream_state, self.replication_key or "")
-        emitted.keep_only(settings.record_ids)
+        state = {} if self._is_full_table else self.stream_state
+        self._emitted = emitted = Emitted(state, self.replication_key or "")
         self._records_to_next_state = max(STATE_EVERY, len(emitted))
         emission = Emission(settings, RecordShape(self.schema), emitted)
-        deletable = settings.on_missing_record == "tombstone"
-        must_be_sure = frozenset(
-            filter(emitted.__contains__, settings.record_ids if deletable else ())
-        )
         with (
             metrics.http_request_counter(self.name, PATH) as counter,
             connect(
@@ -90,7 +85,7 @@ class UsageStream(Stream):
                 redactor=tap.redactor,
                 on_answer=partial(self._log_answer, counter),
             ) as connection,
-            Progress(len(settings.record_ids), connection) as progress,
+            Progress(len(settings.record_ids) or None, connection) as progress,
         ):
 
             def on_poll() -> None:
@@ -99,23 +94,22 @@ class UsageStream(Stream):
                 # What is written so far is of use to the target while this run waits.
                 sys.stdout.flush()
 
-            for record_id, raw in read_by_id(
-                connection.client,
-                settings.record_ids,
-                batch_size=settings.batch_size,
-                threads=settings.max_concurrent_requests,
-                must_be_sure=must_be_sure.__contains__,
-                on_poll=on_poll,
-            ):
-                record = emission.choose(record_id, raw)
+            reading = Reading(settings, connection.client, emitted, emission)
+            for record in reading.records(on_poll):
                 if record is not None:
                     # A copy: the SDK drops deselected fields from what it is given.
                     yield dict(record)
-                    emission.remember(record_id, record)
-                    self._wrote_one(entries=len(emitted))
+                    emission.remember(record)
+                    self._wrote_one()
                 progress.advance(emitted=record is not None)
                 tap.raise_if_terminated()
+            if self._version_to_activate is not None:
+                self._may_activate = reading.is_complete(on_poll)
         emission.finish()
+
+    @property
+    def _is_full_table(self) -> bool:
+        return self.replication_method == REPLICATION_FULL_TABLE
 
     def _log_answer(
         self, counter: metrics.Counter, endpoint: str, status: int, seconds: float
@@ -169,13 +163,47 @@ class UsageStream(Stream):
                     self._write_state_now()
             raise
 
-    def _wrote_one(self, *, entries: int) -> None:
+    def _wrote_one(self) -> None:
         """Write a STATE from time to time, the more rarely the longer it is."""
         self._records_to_next_state -= 1
         if self._records_to_next_state <= 0 and self._writes_records:
-            self._records_to_next_state = max(STATE_EVERY, entries)
             self._write_state_now()
+            self._records_to_next_state = max(STATE_EVERY, len(self._emitted))
 
     def _write_state_now(self) -> None:
         self.state_manager.is_flushed = False
         self._write_state_message()
+
+    @override
+    def _write_state_message(self) -> None:
+        """Write a STATE, without what no later run needs."""
+        self._emitted.prune()
+        super()._write_state_message()
+
+    @override
+    def _write_activate_version_message(self, full_table_version: int) -> None:
+        """Keep the message for the end.
+
+        The SDK writes it before the first record: a run that then fails has emptied the table.
+        """
+        self._version_to_activate = full_table_version
+
+    @override
+    def finalize_state_progress_markers(self, state: dict[str, Any] | None = None) -> None:
+        """Finish as the SDK does, which comes here after a sync that went well only.
+
+        What the target's table has besides the records of a complete read is then deleted. BATCH
+        messages carry no version: all of their rows would be.
+        """
+        super().finalize_state_progress_markers(state)
+        if self._version_to_activate is None:
+            return
+        if self._may_activate and self._writes_records:
+            super()._write_activate_version_message(self._version_to_activate)
+        else:
+            self.log(
+                "No ACTIVATE_VERSION is written, so deleted records stay in the target's table: "
+                "this run left records out (skipped as invalid, before start_date, without "
+                "UpdatedOn), or wrote batches",
+                level=logging.WARNING,
+            )

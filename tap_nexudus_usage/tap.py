@@ -87,7 +87,8 @@ SETTINGS = th.PropertiesList(
         th.ArrayType(th.IntegerType),
         title="Record Ids",
         description=(
-            "The Ids to read, as an array or as text with commas (environment variables)."
+            "The Ids to read, as an array or as text with commas (environment variables). None: "
+            "the whole ledger is searched."
         ),
     ),
     th.Property(
@@ -110,6 +111,16 @@ SETTINGS = th.PropertiesList(
         default=26,
         title="Lookback (hours)",
         description="Search only: how far behind the bookmark to read again.",
+    ),
+    th.Property(
+        "emit_activate_version_messages",
+        th.BooleanType,
+        default=False,
+        title="Emit ACTIVATE_VERSION",
+        description=(
+            "With full table replication: let the target delete, after a complete read, what is no "
+            "longer in Nexudus."
+        ),
     ),
     th.Property(
         "on_missing_record",

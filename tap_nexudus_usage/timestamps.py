@@ -7,7 +7,7 @@ fractional digits, `Z` or nothing for UTC) don't have that property.
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 _NEXUDUS = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,7}))?Z?", re.ASCII)
 _OFFSET = re.compile(r"(.+?)(\.\d+)?([+-]\d\d):?(\d\d)", re.ASCII)
@@ -46,3 +46,13 @@ def from_datetime(moment: datetime) -> str:
 def now() -> str:
     """The present moment in the canonical form."""
     return from_datetime(datetime.now(timezone.utc))
+
+
+def minutes_before(value: str, span: timedelta) -> str:
+    """The whole minute, in the canonical form, `span` before the canonical `value`.
+
+    The beginning of the calendar where that would be earlier.
+    """
+    moment = datetime.fromisoformat(value.removesuffix("Z")).replace(second=0, microsecond=0)
+    span = min(span, moment - datetime.min)  # noqa: DTZ901 - all is UTC here
+    return f"{(moment - span).isoformat(timespec='microseconds')}Z"

@@ -100,7 +100,6 @@ def test_a_certificate_that_cannot_be_verified_is_told(bench: Bench) -> None:
         ({"record_ids_file": "missing.txt"}, ["record_ids_file", "missing.txt", "No such file"]),
         ({"username": None, "password": None}, ["No way to log in", "refresh_token"]),
         ({"api_url": "http://spaces.nexudus.com"}, ["api_url", "https://"]),
-        ({"record_ids": None}, ["record_ids"]),
         ({"stream_maps": {STREAM: {"x": "1 +"}}}, ["x"]),
     ],
 )

@@ -14,6 +14,7 @@ from conftest import Bench
 from tap_nexudus_usage.sandbox.app import ENTITY
 from tap_nexudus_usage.sandbox.records import Ledger, dotnet
 from tap_nexudus_usage.sandbox.tokens import LIST, READ, User
+from tap_nexudus_usage.sandbox.turmoil import Turmoil
 from tap_nexudus_usage.session import ApiSession
 from tap_nexudus_usage.timestamps import canonical
 
@@ -223,3 +224,118 @@ def test_dotnet_drops_trailing_zeros() -> None:
     assert dotnet(moment) == "2025-01-15T10:30:00Z"
     assert dotnet(moment.replace(microsecond=500_000)) == "2025-01-15T10:30:00.5Z"
     assert dotnet(moment.replace(microsecond=1), 7) == "2025-01-15T10:30:00.0000017Z"
+
+
+SEARCH = "orderBy=UpdatedOn&dir=0"
+ENTITY_NAME = "CoworkerExtraServiceUseHistory"
+
+
+def search(bench: Bench, query: str) -> dict[str, Any]:
+    answer = get(bench, f"{ENTITY}?{query}")
+    assert answer.status_code == 200
+    return dict(answer.json())
+
+
+def stamped(bench: Bench, *stamps: str) -> list[int]:
+    return [bench.ledger.insert(UpdatedOn=stamp)["Id"] for stamp in stamps]
+
+
+def test_a_search_answer_has_the_documented_fields(make_bench: Callable[..., Bench]) -> None:
+    answer = search(make_bench(103), "page=2&size=25&orderBy=UpdatedOn&dir=0")
+
+    assert len(answer.pop("Records")) == 25
+    assert answer == {
+        "CurrentPage": 2,
+        "CurrentPageSize": 25,
+        "CurrentOrderField": "UpdatedOn",
+        "CurrentSortDirection": 0,
+        "FirstItem": 26,
+        "LastItem": 50,
+        "TotalItems": 103,
+        "TotalPages": 5,
+        "HasNextPage": True,
+        "HasPreviousPage": True,
+    }
+
+
+def test_search_goes_by_id_and_in_pages_of_25_unless_told(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(30)
+
+    assert [r["Id"] for r in search(bench, "")["Records"]] == list(bench.ledger)[:25]
+
+
+@pytest.mark.parametrize(
+    ("dir_reading", "direction", "ascending"),
+    [("new", 0, True), ("new", 1, False), ("old", 1, True), ("old", -1, False), ("old", 0, False)],
+)
+def test_both_readings_of_dir(
+    make_bench: Callable[..., Bench], dir_reading: str, direction: int, *, ascending: bool
+) -> None:
+    bench = make_bench(20, dir_reading=dir_reading)
+
+    records = search(bench, f"orderBy=UpdatedOn&dir={direction}")["Records"]
+
+    stamps = [canonical(record["UpdatedOn"]) for record in records]
+    assert stamps == sorted(stamps, reverse=not ascending)
+
+
+def test_bounds_are_minutes_both_included(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(0)
+    ids = stamped(
+        bench,
+        "2025-01-15T10:29:59.9999999Z",
+        "2025-01-15T10:30:00Z",
+        "2025-01-15T10:30:59.9Z",
+        "2025-01-15T10:31:00Z",
+        "2025-01-15T10:31:00.0000001Z",
+    )
+    bounds = (
+        f"from_{ENTITY_NAME}_UpdatedOn=2025-01-15T10:30&to_{ENTITY_NAME}_UpdatedOn=2025-01-15T10:31"
+    )
+
+    assert [r["Id"] for r in search(bench, f"{SEARCH}&{bounds}")["Records"]] == ids[1:4]
+    too_fine = f"from_{ENTITY_NAME}_UpdatedOn=2025-01-15T10:30:01"
+    assert get(bench, f"{ENTITY}?{too_fine}").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("CoworkerExtraService", "CoworkerExtraServiceId"),
+        ("Booking", "BookingId"),
+        ("CreditUsed", "CreditUsed"),
+    ],
+)
+def test_equality_filters(make_bench: Callable[..., Bench], name: str, field: str) -> None:
+    bench = make_bench(40)
+    value = next(v for i in bench.ledger if (v := (bench.ledger.get(i) or {})[field]))
+
+    found = search(bench, f"size=100&{ENTITY_NAME}_{name}={value}")["Records"]
+
+    expected = [i for i in bench.ledger if (bench.ledger.get(i) or {})[field] == value]
+    assert [record["Id"] for record in found] == expected
+
+
+def test_a_page_is_no_larger_than_the_cap(make_bench: Callable[..., Bench]) -> None:
+    answer = search(make_bench(30, page_cap=7), "size=1000")
+
+    assert (len(answer["Records"]), answer["CurrentPageSize"], answer["TotalPages"]) == (7, 7, 5)
+
+
+def test_search_needs_the_list_role(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(user=User(roles=frozenset({READ})))
+
+    assert get(bench, f"{ENTITY}?page=1").status_code == 401
+
+
+def test_turmoil_changes_records_between_searches(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(30, turmoil=Turmoil(probability=0.9, seed=1))
+    before = {i: bench.ledger.get(i) for i in bench.ledger}
+
+    for _ in range(10):
+        search(bench, "")
+
+    after = {i: bench.ledger.get(i) for i in bench.ledger}
+    assert before.keys() - after.keys()
+    assert after.keys() - before.keys()
+    assert any(after[i] != before[i] for i in before.keys() & after.keys())

@@ -17,7 +17,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tap_nexudus_usage.sandbox.faults import Endpoint, Fault
-from tap_nexudus_usage.sandbox.tokens import READ
+from tap_nexudus_usage.sandbox.search import search
+from tap_nexudus_usage.sandbox.tokens import LIST, READ
 from tap_nexudus_usage.sandbox.world import Call, World
 
 ENTITY = "/api/billing/coworkerextraserviceusehistories"
@@ -33,6 +34,7 @@ def make_app(world: World) -> Starlette:
             Route("/api/token", api.token, methods=["POST"]),
             Route(f"{ENTITY}/{{record_id:int}}", api.get_one),
             Route(f"{ENTITY}/", api.get_many),
+            Route(ENTITY, api.search),
             Route("/control/records", control.list_records),
             Route("/control/records", control.insert_record, methods=["POST"]),
             Route("/control/records/{record_id:int}", control.change_record, methods=["PATCH"]),
@@ -91,6 +93,27 @@ class Api:
             return _json(sorted(records, key=lambda record: str(record["UniqueId"])))
 
         return await self._respond(request, "many", ids, answer, role=self._world.get_many_role)
+
+    async def search(self, request: Request) -> Response:
+        """A page of records."""
+        world = self._world
+
+        def answer() -> Response:
+            if world.turmoil is not None:
+                world.turmoil.happen(world.ledger)
+            try:
+                return _json(
+                    search(
+                        world.ledger,
+                        request.query_params,
+                        dir_reading=world.dir_reading,
+                        page_cap=world.page_cap,
+                    )
+                )
+            except ValueError as error:
+                return _json({"Message": str(error)}, 400)
+
+        return await self._respond(request, "search", (), answer, role=LIST)
 
     def _parse_ids(self, query: str) -> tuple[tuple[int, ...], int]:
         """The Ids asked for, and the status that refuses the query, or 0."""

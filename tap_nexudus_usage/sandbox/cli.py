@@ -5,8 +5,10 @@ from __future__ import annotations
 import click
 
 from tap_nexudus_usage.sandbox.records import Ledger
+from tap_nexudus_usage.sandbox.search import DirReading
 from tap_nexudus_usage.sandbox.server import Sandbox
 from tap_nexudus_usage.sandbox.tokens import LIST, READ, User
+from tap_nexudus_usage.sandbox.turmoil import Turmoil
 from tap_nexudus_usage.sandbox.world import World
 
 
@@ -31,6 +33,14 @@ from tap_nexudus_usage.sandbox.world import World
     default="Read",
     help="The role that get many needs; Nexudus's editions differ.",
 )
+@click.option(
+    "--dir-reading",
+    type=click.Choice(["new", "old"]),
+    default="new",
+    help="What the search's dir means: 0 ascending (new), or 1 ascending (old).",
+)
+@click.option("--page-cap", default=1_000, help="Records that a search page has at most.")
+@click.option("--turmoil", default=0.0, help="Probability of a change before each search.")
 @click.option("--throttle/--no-throttle", default=True, help="Keep to the published limits.")
 @click.option("--time-scale", default=1.0, help="Seconds that a second of the throttle lasts.")
 @click.option("--latency", default=0.0, help="Seconds before each answer.")
@@ -45,6 +55,9 @@ def main(
     totp_secret: str | None,
     roles: tuple[str, ...],
     get_many_role: str,
+    dir_reading: DirReading,
+    page_cap: int,
+    turmoil: float,
     throttle: bool,  # noqa: FBT001 - click passes by name
     time_scale: float,
     latency: float,
@@ -53,8 +66,8 @@ def main(
 ) -> None:
     r"""A double of the Nexudus API with a generated ledger, to try tap-nexudus-usage against.
 
-    Serves POST /api/token and /api/billing/coworkerextraserviceusehistories (get one, get many) on
-    a loopback port, which it prints. Steer it over HTTP while it runs:
+    Serves POST /api/token and /api/billing/coworkerextraserviceusehistories (get one, get many,
+    search) on a loopback port, which it prints. Steer it over HTTP while it runs:
 
     \b
       GET    /control/records        all records
@@ -74,6 +87,9 @@ def main(
         time_scale=time_scale,
         latency=latency,
         get_many_role=names[get_many_role],
+        dir_reading=dir_reading,
+        page_cap=page_cap,
+        turmoil=Turmoil(probability=turmoil, seed=seed),
     )
     world.tokens.lifetime = token_lifetime
     sandbox = Sandbox(world, port)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -34,15 +35,33 @@ def dotnet(moment: datetime, ticks: int = 0) -> str:
     return f"{base}.{fraction}Z" if fraction else f"{base}Z"
 
 
+def stamp_key(stamp: str) -> str:
+    """What to compare a stamp by; its text as it is has the wrong order."""
+    base, _, fraction = stamp.rstrip("Z").partition(".")
+    return f"{base}.{fraction:0<7}"
+
+
+def _utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
 class Ledger:
     """Records by Id; the same seed and count give the same ledger."""
 
-    def __init__(self, count: int, seed: int = 1) -> None:
-        """Generate `count` records with sparse Ids of eight digits."""
+    def __init__(
+        self, count: int, seed: int = 1, *, now: Callable[[], datetime] = _utc_now
+    ) -> None:
+        """Generate `count` records with sparse Ids of eight digits; `now` stamps changes."""
         self._random = random.Random(seed)  # noqa: S311 - data, no secret
+        self._now = now
         self._records: dict[int, Record] = {}
+        self._by_stamp: list[tuple[str, int]] = []
         for record_id in sorted(self._random.sample(range(10_000_000, 100_000_000), count)):
             self._records[record_id] = self._generate(record_id)
+        self._by_stamp = sorted(
+            (stamp_key(record["UpdatedOn"]), record_id)
+            for record_id, record in self._records.items()
+        )
 
     def __len__(self) -> int:
         """How many records there are."""
@@ -56,29 +75,54 @@ class Ledger:
         """The record with this Id, as the API sends it."""
         return self._records.get(record_id)
 
+    def updated_between(self, start: str, end: str) -> list[int]:
+        """The Ids of those stamped from `start` to `end`, both in, earliest first.
+
+        The bounds are such as `stamp_key` gives; "" and "~" leave an end open. Records without a
+        stamp are in no range.
+        """
+        first = bisect_left(self._by_stamp, (start, 0))
+        last = bisect_right(self._by_stamp, (end, 2**63))
+        return [record_id for _, record_id in self._by_stamp[first:last]]
+
     def change(self, record_id: int, **fields: Any) -> Record:
         """Set fields of a record; `UpdatedOn` becomes now unless it is among them."""
-        changed = {**self._records[record_id], "UpdatedOn": _now(), "IsNew": False, **fields}
-        self._records[record_id] = changed
+        now = dotnet(self._now())
+        changed = {**self._records[record_id], "UpdatedOn": now, "IsNew": False, **fields}
+        self._forget_stamp(record_id)
+        self._put(record_id, changed)
         return changed
 
     def delete(self, record_id: int) -> None:
         """Delete a record."""
+        self._forget_stamp(record_id)
         del self._records[record_id]
+
+    def _forget_stamp(self, record_id: int) -> None:
+        stamp = self._records[record_id]["UpdatedOn"]
+        if stamp is not None:
+            entry = (stamp_key(stamp), record_id)
+            del self._by_stamp[bisect_left(self._by_stamp, entry)]
 
     def insert(self, record_id: int | None = None, **fields: Any) -> Record:
         """Add a record, with the next free Id unless one is given."""
         if record_id is None:
             record_id = max(self._records, default=9_999_999) + self._random.randint(1, 50)
-        now = _now()
-        self._records[record_id] = {
+        now = dotnet(self._now())
+        inserted = {
             **self._generate(record_id),
             "CreatedOn": now,
             "UpdatedOn": now,
             "IsNew": True,
             **fields,
         }
-        return self._records[record_id]
+        self._put(record_id, inserted)
+        return inserted
+
+    def _put(self, record_id: int, record: Record) -> None:
+        self._records[record_id] = record
+        if record["UpdatedOn"] is not None:
+            insort(self._by_stamp, (stamp_key(record["UpdatedOn"]), record_id))
 
     def _generate(self, record_id: int) -> Record:
         chance = self._random
@@ -116,7 +160,3 @@ class Ledger:
         digits = self._random.choice((0, 0, 1, 2, 3, 4, 5, 6))
         microseconds = self._random.randrange(10**digits) * 10 ** (6 - digits)
         return after.replace(microsecond=0) + timedelta(seconds=seconds, microseconds=microseconds)
-
-
-def _now() -> str:
-    return dotnet(datetime.now(timezone.utc))

@@ -1,4 +1,4 @@
-"""How records are found, with as few calls as the tenant allows."""
+"""Reading configured Ids, with as few calls as the tenant allows."""
 
 from __future__ import annotations
 

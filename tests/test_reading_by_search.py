@@ -1,0 +1,455 @@
+"""Search: the whole ledger, then what changed, whatever happens between two pages."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from conftest import SEED, STREAM, Bench, Run
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tap_nexudus_usage import streams
+from tap_nexudus_usage.errors import AccessError, ApiError
+from tap_nexudus_usage.sandbox.faults import Fault
+from tap_nexudus_usage.sandbox.records import Ledger, dotnet
+from tap_nexudus_usage.sandbox.server import Sandbox
+from tap_nexudus_usage.sandbox.tokens import LIST, READ, User
+from tap_nexudus_usage.sandbox.turmoil import Turmoil
+from tap_nexudus_usage.sandbox.world import World
+from tap_nexudus_usage.timestamps import canonical
+
+MORNING = datetime(2025, 1, 15, 9, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+def make_search(make_bench: Callable[..., Bench]) -> Callable[..., Bench]:
+    """Benches whose tap has no Ids configured."""
+
+    def make(records: int = 20, **options: Any) -> Bench:
+        bench = make_bench(records, **options)
+        bench.config["record_ids"] = None
+        return bench
+
+    return make
+
+
+def by_stamp(bench: Bench) -> list[int]:
+    return sorted(bench.ledger, key=lambda i: (bench.expected(i)["UpdatedOn"], i))
+
+
+def crowd(bench: Bench, minute: str = "2025-01-15T10:30", *, equal: bool = False) -> None:
+    """Stamp all records in one minute."""
+    for second, record_id in enumerate(bench.ledger):
+        stamp = f"{minute}:00Z" if equal else f"{minute}:{second % 60:02}.5Z"
+        bench.ledger.change(record_id, UpdatedOn=stamp)
+
+
+def test_a_large_ledger_takes_few_calls_and_a_rerun_almost_none(
+    make_search: Callable[..., Bench],
+) -> None:
+    bench = make_search(100_000)
+
+    first = bench.read()
+    assert bench.count_calls() <= 110
+    assert sorted(first.records, key=lambda record: int(record["Id"])) == [
+        bench.expected(record_id) for record_id in bench.ledger
+    ]
+
+    second = bench.read(state=first.state)
+    assert bench.count_calls() <= 3
+    assert second.records == []
+
+
+def test_only_what_changed_comes_again(make_search: Callable[..., Bench]) -> None:
+    bench = make_search(500)
+    first = bench.read(page_size=100)
+    changed = list(bench.ledger)[::100]
+    for record_id in changed:
+        bench.ledger.change(record_id, CreditUsed=7)
+    inserted = bench.ledger.insert()["Id"]
+
+    second = bench.read(state=first.state, page_size=100)
+
+    assert second.records == [bench.expected(record_id) for record_id in [*changed, inserted]]
+
+
+@pytest.mark.parametrize("equal", [False, True])
+@pytest.mark.parametrize("dir_reading", ["new", "old"])
+@pytest.mark.parametrize("page_size", [1, 2, 7, 50])
+def test_a_minute_that_holds_more_than_a_page_loses_nothing(
+    make_search: Callable[..., Bench], page_size: int, dir_reading: str, *, equal: bool
+) -> None:
+    bench = make_search(50, dir_reading=dir_reading)
+    crowd(bench, equal=equal)
+    early = bench.ledger.insert(UpdatedOn="2024-06-01T00:00:00Z")["Id"]
+    late = bench.ledger.insert(UpdatedOn="2025-02-01T00:00:00Z")["Id"]
+
+    run = bench.read(page_size=page_size)
+
+    assert sorted(run.ids) == sorted(bench.ledger)
+    assert (run.ids[0], run.ids[-1]) == (early, late)
+
+
+@pytest.mark.parametrize("dir_reading", ["new", "old"])
+def test_either_reading_of_dir_gives_everything_in_order(
+    make_search: Callable[..., Bench], dir_reading: str
+) -> None:
+    bench = make_search(300, dir_reading=dir_reading)
+
+    run = bench.read(page_size=50)
+
+    assert run.ids == by_stamp(bench)
+
+
+def test_a_capped_page_size_is_obeyed(make_search: Callable[..., Bench]) -> None:
+    bench = make_search(300, page_cap=40)
+    crowd(bench)
+
+    assert sorted(bench.read(page_size=1_000).ids) == list(bench.ledger)
+
+
+def test_a_search_that_ignores_its_bounds_is_told(make_search: Callable[..., Bench]) -> None:
+    bench = make_search(40)
+    records = [bench.ledger.get(record_id) for record_id in by_stamp(bench)][:10]
+    body = {"Records": records, "TotalItems": 40, "HasNextPage": True}
+    bench.world.faults.append(
+        Fault(status=200, body=json.dumps(body), endpoints=("search",), times=None)
+    )
+
+    run = bench.run(page_size=10)
+
+    assert isinstance(run.error, ApiError)
+    assert "bounds" in str(run.error)
+
+
+def test_a_search_that_does_not_sort_is_told(make_search: Callable[..., Bench]) -> None:
+    bench = make_search(40)
+    stamps = ["2025-01-15T10:30:00Z", "2025-01-15T10:32:00Z", "2025-01-15T10:31:00Z"]
+    records = [{"Id": number, "UpdatedOn": stamp} for number, stamp in enumerate(stamps, 1)]
+    body = {"Records": records, "TotalItems": 40, "HasNextPage": True}
+    bench.world.faults.append(
+        Fault(status=200, body=json.dumps(body), endpoints=("search",), times=None)
+    )
+
+    run = bench.run()
+
+    assert isinstance(run.error, ApiError)
+    assert "doesn't sort" in str(run.error)
+
+
+def change_first(ledger: Ledger) -> None:
+    ledger.change(next(iter(ledger)), CreditUsed=99)
+
+
+def delete_first(ledger: Ledger) -> None:
+    ledger.delete(next(iter(ledger)))
+
+
+def insert_last(ledger: Ledger) -> None:
+    ledger.insert()
+
+
+@pytest.mark.parametrize("change", [change_first, delete_first, insert_last])
+@pytest.mark.parametrize("crowded", [True, False])
+def test_a_change_between_two_pages_hides_no_other_record(
+    make_search: Callable[..., Bench], change: Callable[[Ledger], object], *, crowded: bool
+) -> None:
+    bench = make_search(30)
+    if crowded:
+        crowd(bench)
+    bench.world.turmoil = Turmoil(ordered=[lambda _: None, *[change] * 8])
+
+    run = bench.read(page_size=5)
+
+    latest = {record["Id"]: record for record in run.records}
+    for record_id in bench.ledger:
+        assert latest[record_id] == bench.expected(record_id)
+
+
+def test_a_run_ends_while_records_keep_changing(make_search: Callable[..., Bench]) -> None:
+    bench = make_search(200)
+    bench.world.turmoil = Turmoil(probability=0.7, seed=SEED)
+
+    run = bench.read(page_size=20)
+    bench.world.turmoil = None
+    last = bench.read(page_size=20, state=run.state)
+
+    latest = {record["Id"]: record for record in run.records + last.records}
+    assert all(latest[i] == bench.expected(i) for i in bench.ledger)
+
+
+def test_only_the_lookback_window_stays_in_the_state(make_search: Callable[..., Bench]) -> None:
+    bench = make_search(300)
+    newest = by_stamp(bench)[-1]
+    moment = datetime.fromisoformat(canonical(bench.expected(newest)["UpdatedOn"])[:19])
+    inside, outside = moment - timedelta(hours=25), moment - timedelta(hours=28)
+    ids = list(bench.ledger)[:2]
+    bench.ledger.change(ids[0], UpdatedOn=dotnet(inside))
+    bench.ledger.change(ids[1], UpdatedOn=dotnet(outside))
+
+    run = bench.read()
+
+    assert str(ids[0]) in run.bookmark["emitted"]
+    assert str(ids[1]) not in run.bookmark["emitted"]
+    assert len(run.bookmark["emitted"]) < 30
+    assert run.bookmark["read_by"] == "search"
+    assert run.bookmark["replication_key_value"] == bench.expected(newest)["UpdatedOn"]
+
+
+def test_a_late_commit_inside_the_lookback_is_found(make_search: Callable[..., Bench]) -> None:
+    bench = make_search(50)
+    newest = bench.expected(by_stamp(bench)[-1])["UpdatedOn"]
+    first = bench.read()
+    earlier = datetime.fromisoformat(newest[:19]) - timedelta(hours=25)
+    late = bench.ledger.insert(UpdatedOn=dotnet(earlier))["Id"]
+
+    assert bench.read(state=first.state).ids == [late]
+
+
+def test_a_stamp_far_in_the_future_does_not_hide_what_comes(
+    make_search: Callable[..., Bench],
+) -> None:
+    bench = make_search(20)
+    bench.ledger.insert(UpdatedOn="2199-01-01T00:00:00Z")
+    first = bench.read()
+    changed = list(bench.ledger)[3]
+    bench.ledger.change(changed, CreditUsed=1)
+
+    second = bench.read(state=first.state)
+    third = bench.read(state=second.state)
+
+    assert (second.ids, third.ids) == ([changed], [])
+
+
+def test_the_start_date_is_the_first_lower_bound(make_search: Callable[..., Bench]) -> None:
+    bench = make_search(200)
+    ids = by_stamp(bench)
+    start = bench.expected(ids[150])["UpdatedOn"]
+
+    first = bench.read(start_date=start, page_size=10)
+
+    assert first.ids == ids[150:]
+    assert bench.count_calls() <= 10
+    assert bench.read(start_date=start, state=first.state).ids == []
+
+
+def test_a_run_is_resumed_at_any_state(
+    make_search: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "STATE_EVERY", 7)
+    bench = make_search(120)
+    whole = bench.read(page_size=10)
+    starts = [i for i, message in enumerate(whole.messages) if message["type"] == "STATE"]
+    assert len(starts) > 10
+
+    for start in starts:
+        before = Run(whole.messages[: start + 1])
+        after = bench.read(page_size=10, state=before.state)
+        assert before.ids + after.ids == whole.ids
+
+
+def test_a_search_after_reading_by_id_begins_anew(make_search: Callable[..., Bench]) -> None:
+    bench = make_search(60)
+    some = list(bench.ledger)[::7]
+    first = bench.read(record_ids=some)
+
+    second = bench.read(state=first.state, page_size=10)
+    third = bench.read(state=second.state, page_size=10)
+
+    assert sorted(first.ids + second.ids) == list(bench.ledger)
+    assert third.ids == []
+
+
+def test_an_interrupted_search_after_reading_by_id_begins_where_it_was(
+    make_search: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "STATE_EVERY", 5)
+    bench = make_search(60)
+    first = bench.read(record_ids=by_stamp(bench)[-3:])
+    second = bench.read(state=first.state, page_size=10)
+    cut = next(i for i, m in enumerate(second.messages[1:], 1) if m["type"] == "STATE")
+
+    interrupted = Run(second.messages[: cut + 1])
+    third = bench.read(state=interrupted.state, page_size=10)
+
+    assert 0 < len(interrupted.ids) < 57
+    assert sorted(first.ids + interrupted.ids + third.ids) == list(bench.ledger)
+
+
+def test_reading_by_id_after_a_search_misses_nothing(make_search: Callable[..., Bench]) -> None:
+    bench = make_search(60)
+    first = bench.read(page_size=10)
+    ids = list(bench.ledger)
+    changed = ids[5]
+    bench.ledger.change(changed, UpdatedOn="2001-01-01T00:00:00Z")
+
+    second = bench.read(record_ids=ids, state=first.state)
+
+    assert changed in second.ids
+    assert second.bookmark["read_by"] == "id"
+    assert len(second.bookmark["emitted"]) == len(ids)
+
+
+def test_a_record_without_stamp_is_left_out_of_a_search(make_search: Callable[..., Bench]) -> None:
+    bench = make_search(20)
+    unstamped = next(iter(bench.ledger))
+    bench.ledger.change(unstamped, UpdatedOn=None)
+
+    assert unstamped not in bench.read().ids
+
+
+def test_a_missing_role_names_the_one_that_search_needs(make_search: Callable[..., Bench]) -> None:
+    bench = make_search(user=User(roles=frozenset({READ})))
+
+    run = bench.run()
+
+    assert isinstance(run.error, AccessError)
+    assert LIST in str(run.error)
+    assert "record_ids" in str(run.error)
+
+
+def test_faults_between_pages_are_survived(make_search: Callable[..., Bench]) -> None:
+    bench = make_search(100)
+    bench.world.faults += [
+        Fault("reset", endpoints=("search",), skip=2),
+        Fault("expire_token", endpoints=("search",), skip=2),
+        Fault(status=409, headers={"Retry-After": "30"}, endpoints=("search",), skip=1, times=2),
+    ]
+
+    assert bench.read(page_size=10).ids == by_stamp(bench)
+
+
+def test_the_summary_counts_records(
+    make_search: Callable[..., Bench], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    make_search(20).read()
+
+    assert re.search(r"20 records emitted, 20 records read, 2 calls", caplog.text)
+
+
+# Whatever happens
+
+
+class Target:
+    """Holds what a target would, and judges whether the tap repeated itself."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, dict[str, Any]] = {}
+        self.state: dict[str, Any] = {}
+        self._covered: set[tuple[int, str]] = set()
+
+    def take(self, messages: list[dict[str, Any]]) -> None:
+        uncovered: set[tuple[int, str]] = set()
+        for message in messages:
+            if message["type"] == "RECORD":
+                record = message["record"]
+                version = (record["Id"], record["UpdatedOn"])
+                assert version not in self._covered, f"emitted again: {version}"
+                assert version not in uncovered, f"emitted twice: {version}"
+                uncovered.add(version)
+                self.rows[record["Id"]] = record
+            elif message["type"] == "STATE":
+                self.state = message["value"]
+                self._covered |= uncovered
+                uncovered.clear()
+
+
+class VirtualTime:
+    """Stamps of changes: a little later each time."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.moment = MORNING
+        self._chance = chance
+
+    def __call__(self) -> datetime:
+        self.moment += timedelta(milliseconds=self._chance.choice((0, 1, 900, 20_000, 300_000)))
+        return self.moment
+
+
+class LateTurmoil(Turmoil):
+    """Besides: records whose stamps are older than when they come to be seen."""
+
+    def happen(self, ledger: Ledger) -> None:
+        super().happen(ledger)
+        if self.most != 0 and self._random.random() < self.probability / 4:
+            hours = self._random.choice((0.01, 0.5, 20))
+            moment = ledger._now() - timedelta(hours=hours)
+            ledger.insert(UpdatedOn=dotnet(moment))
+
+
+@pytest.fixture(scope="module")
+def shared_bench() -> Iterator[Bench]:
+    with Sandbox(World(Ledger(0))) as sandbox:
+        yield Bench(sandbox, config={"record_ids": None})
+
+
+EXAMPLES = int(os.environ.get("SEARCH_EXAMPLES", "300"))
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=EXAMPLES <= 300,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(0, 40),
+    minutes=st.integers(1, 12),
+    page_size=st.integers(1, 9),
+    page_cap=st.integers(1, 9),
+    dir_reading=st.sampled_from(["new", "old"]),
+    probability=st.sampled_from([0.0, 0.3, 0.7]),
+    state_every=st.integers(1, 15),
+    kills=st.lists(st.floats(0, 1), max_size=3),
+)
+def test_whatever_happens_nothing_is_lost_or_repeated(
+    shared_bench: Bench,
+    seed: int,
+    count: int,
+    minutes: int,
+    page_size: int,
+    page_cap: int,
+    dir_reading: str,
+    probability: float,
+    state_every: int,
+    kills: list[float],
+) -> None:
+    chance = random.Random(seed)  # noqa: S311 - chance, no secret
+    time = VirtualTime(chance)
+    world = shared_bench.world
+    world.ledger = ledger = Ledger(count, seed, now=time)
+    for record_id in ledger:
+        second = chance.choice((0, 0, 30, chance.random() * 60))
+        moment = MORNING - timedelta(minutes=chance.randint(1, minutes), seconds=-second)
+        ledger.change(record_id, UpdatedOn=dotnet(moment, chance.choice((0, 7))))
+    world.dir_reading = dir_reading  # type: ignore[assignment]
+    world.page_cap = page_cap
+    world.turmoil = LateTurmoil(probability=probability, most=60, seed=seed)
+    target = Target()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streams, "STATE_EVERY", state_every)
+        for kill in kills:
+            run = shared_bench.read(state=target.state, page_size=page_size)
+            # A run killed at any moment: nobody gets what it wrote after that.
+            target.take(run.messages[: int(len(run.messages) * kill)])
+        target.take(shared_bench.read(state=target.state, page_size=page_size).messages)
+        world.turmoil = None
+        target.take(shared_bench.read(state=target.state, page_size=page_size).messages)
+
+    for record_id in ledger:
+        assert target.rows[record_id] == shared_bench.expected(record_id)
+    emitted = target.state["bookmarks"][STREAM]["emitted"]
+    assert len(emitted) <= len(target.rows)
