@@ -15,6 +15,9 @@ demo: .venv/installed ## Run the tap under Meltano against a sandbox, twice
 test: .venv/installed ## Run the quick tests
 	$(BIN)/pytest
 
+test-long: .venv/installed ## Run all tests, with many more examples (some twenty minutes)
+	SEARCH_EXAMPLES=5000 $(BIN)/pytest -m "long or not long"
+
 lint: .venv/installed ## Check style
 	$(BIN)/ruff format --check $(PATHS)
 	$(BIN)/ruff check $(PATHS)

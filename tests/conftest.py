@@ -210,3 +210,24 @@ def run_tap_with(config: dict[str, Any], *args: str, env: dict[str, str] | None 
     """The same, with a config file."""
     Path("config.json").write_text(json.dumps(config), encoding="utf-8")
     return run_tap("--config", "config.json", *args, env=env)
+
+
+MEASURED = """
+import sys
+from tap_nexudus_usage.cli import main
+code = main(sys.argv[1:])
+# Unlike getrusage's figure, this one doesn't begin with the parent's size.
+status = open("/proc/self/status", encoding="utf-8").read()
+print(status.split("VmHWM:")[1].split()[0], file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def run_measured(config: dict[str, Any], *args: str) -> tuple[Finished, float]:
+    """Run the tap as a process; what it did, and its peak memory in MiB."""
+    Path("config.json").write_text(json.dumps(config), encoding="utf-8")
+    command = [sys.executable, "-c", MEASURED, "--config", "config.json", *args]
+    finished = subprocess.run(command, capture_output=True, check=False, text=True, timeout=300)
+    done = Finished(finished.returncode, finished.stdout, finished.stderr)
+    assert done.code == 0, done.stderr
+    return done, int(done.last_line) / 1024

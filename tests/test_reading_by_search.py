@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from conftest import SEED, STREAM, Bench, Run
+from conftest import SEED, STREAM, Bench, Run, run_measured
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -335,6 +335,18 @@ def test_the_summary_counts_records(
     make_search(20).read()
 
     assert re.search(r"20 records emitted, 20 records read, 2 calls", caplog.text)
+
+
+@pytest.mark.long
+def test_memory_stays_flat(make_search: Callable[..., Bench]) -> None:
+    peaks = {}
+    for count in (50_000, 500_000):
+        bench = make_search(count)
+        finished, peaks[count] = run_measured(bench.settings())
+        assert finished.stdout.count('"RECORD"') == count
+    print(peaks)  # noqa: T201 - shown with -s, or when it fails
+
+    assert peaks[500_000] - peaks[50_000] < 40
 
 
 # Whatever happens

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import STREAM, Bench, Finished, run_tap_with
+from conftest import STREAM, Bench, Finished, run_measured, run_tap_with
 
 from tap_nexudus_usage import streams
 from tap_nexudus_usage.errors import ApiError, SettingsError
@@ -120,31 +120,17 @@ def test_the_state_follows_the_records_it_covers(
 def test_states_of_twenty_thousand_ids_stay_small(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench(20_000)
     config = bench.settings()
-    Path("config.json").write_text(json.dumps(config), encoding="utf-8")
-    program = (
-        "import sys; from tap_nexudus_usage.cli import main;"
-        "code = main(['--config', 'config.json', *sys.argv[1:]]);"
-        # Unlike getrusage's figure, this one doesn't begin with the parent's size.
-        "status = open('/proc/self/status').read();"
-        "print(status.split('VmHWM:')[1].split()[0], file=sys.stderr);"
-        "sys.exit(code)"
-    )
 
-    def run(*args: str) -> Finished:
-        command = [sys.executable, "-c", program, *args]
-        finished = subprocess.run(command, capture_output=True, check=True, text=True, timeout=100)
-        return Finished(finished.returncode, finished.stdout, finished.stderr)
-
-    first = run()
+    first, first_memory = run_measured(config)
     Path("state.json").write_text(json.dumps(first.run.state), encoding="utf-8")
-    second = run("--state", "state.json")
+    second, second_memory = run_measured(config, "--state", "state.json")
 
     assert len(first.run.ids) == 20_000
     assert second.run.ids == []
+    assert max(first_memory, second_memory) < 200
     for finished in (first, second):
         lines = finished.stdout.splitlines()
         assert sum(len(line) for line in lines if '"STATE"' in line) < 6_000_000
-        assert int(finished.last_line) < 200 * 1024  # KiB
 
 
 class Process:
