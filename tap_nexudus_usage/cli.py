@@ -26,7 +26,12 @@ def main(
     Whatever goes wrong ends in one last line on stderr that says what and what to do; a traceback
     comes before it for a bug in the tap, or at debug level.
     """
-    command = tap_class.cli
+    try:
+        command = tap_class.cli
+    except ValueError as error:
+        # The SDK's, of a LOGLEVEL that there is not; no log can be written yet.
+        click.echo(f"TAP_NEXUDUS_USAGE_LOGLEVEL or LOGLEVEL is wrong: {error}", err=True)
+        return 1
     try:
         code: int | None = command.main(args, prog_name=tap_class.name, standalone_mode=False)
     except (Exception, Terminated, KeyboardInterrupt) as error:
@@ -51,11 +56,13 @@ def _silence_other_threads() -> None:
 def _explain(error: BaseException) -> tuple[bool, str, int]:
     """Whether an error that ended the run is a bug, what the last line says, the exit code."""
     if isinstance(error, Terminated):
-        return False, f"{error}; the next run goes on where this one ends", error.exit_code
+        return False, f"{error}; what was emitted so far won't be emitted again", error.exit_code
     if isinstance(error, (click.Abort, KeyboardInterrupt)):
         return False, "Stopped by SIGINT", 128 + signal.SIGINT
-    if isinstance(error, (TapError, MappingError)):
+    if isinstance(error, TapError):
         return False, str(error), 1
+    if isinstance(error, MappingError):
+        return False, f"Setting stream_maps is wrong: {error}", 1
     if isinstance(error, click.ClickException):
         return False, error.format_message(), error.exit_code
     return True, f"This is a bug in the tap, please report it: {type(error).__name__}: {error}", 1

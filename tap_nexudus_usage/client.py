@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from tap_nexudus_usage.errors import AccessError, ApiError, RefusalError
+from tap_nexudus_usage.errors import AccessError, ApiError, RefusalError, UnansweredError
 from tap_nexudus_usage.transport import Authenticator, Call, Transport, UnusableAnswerError
 
 T = TypeVar("T")
@@ -26,6 +26,9 @@ GET_MANY_TRIES = 3
 """Tries of a get many on transient faults: a smaller batch may then do better."""
 
 ENTITY = "CoworkerExtraServiceUseHistory"
+
+TRY_AGAIN = "Try again later; what was emitted so far won't be emitted again"
+CHECK_URL = "Check api_url and any proxy on the way"
 
 READ_ROLE = f"{ENTITY}-Read (get one; some editions want {ENTITY}-List for get many)"
 SEARCH_ROLE = f"{ENTITY}-List (search); with {ENTITY}-Read alone, set record_ids"
@@ -56,8 +59,8 @@ class NexudusClient:
     def get_one(self, record_id: int) -> Record | None:
         """The record with this Id, or None where Nexudus has none that the user may see.
 
-        Raises AccessError where the user may not read at all, ApiError where no usable answer comes
-        or it is another record, ThrottledError, StoppedError.
+        Raises AccessError where the user may not read at all, UnansweredError where no usable
+        answer comes, ApiError where it is another record, ThrottledError, StoppedError.
         """
 
         def parse(body: bytes) -> Record:
@@ -75,7 +78,9 @@ class NexudusClient:
                 return None
             raise _error(refusal, READ_ROLE) from refusal
         if _record_id(record) != record_id:
-            message = f"{what} was answered with another record, Id {record['Id']!r:.50}."
+            message = (
+                f"{what} was answered with another record, Id {record['Id']!r:.50}. {CHECK_URL}"
+            )
             raise ApiError(message)
         return record
 
@@ -100,7 +105,8 @@ class NexudusClient:
             record_id = _record_id(record)
             if record_id not in asked:
                 message = (
-                    f"{what} was answered with a record not asked for, Id {record.get('Id')!r:.50}."
+                    f"{what} was answered with a record not asked for, "
+                    f"Id {record.get('Id')!r:.50}. {CHECK_URL}"
                 )
                 raise ApiError(message)
             found[record_id] = record
@@ -160,11 +166,12 @@ def _error(refusal: RefusalError, role: str) -> AccessError | ApiError:
     """The words for a refusal that there is no way around; `role` is what the call needs."""
     if refusal.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return AccessError(
-            f"Nexudus refuses access: {refusal}. Either the token is no longer valid and no new "
-            f"one helps (check the login settings), or the user lacks the role {role}"
+            f"Nexudus refuses access: {refusal}. Either the token isn't valid, so check the login "
+            f"settings, or the user lacks the role {role}"
         )
-    remedy = "Try again later" if refusal.transient else "Check api_url"
-    return ApiError(f"The API fails: {refusal}. {remedy}; what was read so far is kept.")
+    if refusal.transient:
+        return UnansweredError(f"The API fails: {refusal}. {TRY_AGAIN}")
+    return ApiError(f"The API fails: {refusal}. {CHECK_URL}")
 
 
 def _record_id(record: Record) -> int | None:

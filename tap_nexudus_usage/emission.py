@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
+from itertools import islice
 from typing import Any
 
 from tap_nexudus_usage.client import Record
 from tap_nexudus_usage.emitted import Emitted
-from tap_nexudus_usage.errors import InvalidRecordError, MissingRecordsError
+from tap_nexudus_usage.errors import InvalidRecordError, MissingRecordsError, UnansweredError
 from tap_nexudus_usage.records import DELETED_AT, RecordShape
 from tap_nexudus_usage.settings import Settings
 
@@ -26,6 +28,7 @@ class Emission:
         self._shape = shape
         self._emitted = emitted
         self._missing: list[int] = []
+        self._unanswered: dict[int, UnansweredError] = {}
         self._invalid = 0
 
     def choose(self, raw: Record) -> dict[str, Any] | None:
@@ -51,6 +54,11 @@ class Emission:
         self._missing.append(record_id)
         return None
 
+    def leave_out(self, record_id: int, error: UnansweredError) -> None:
+        """Go on without an Id that could not be read; `finish` will say so."""
+        logger.warning("Left out for now, Id %d: %s", record_id, error)
+        self._unanswered[record_id] = error
+
     def remember(self, record: dict[str, Any]) -> None:
         """Take note that `record`, chosen before, has been written."""
         if record[DELETED_AT] is None:
@@ -61,24 +69,30 @@ class Emission:
     @property
     def left_something_out(self) -> bool:
         """Whether the target lacks records that exist, because the settings say so."""
-        return self._invalid > 0 or self._settings.start_date is not None
+        return bool(self._invalid or self._unanswered or self._settings.start_date is not None)
 
     def finish(self) -> None:
         """Say what the reader of the target's table would miss.
 
-        Raises MissingRecordsError with `on_missing_record: fail`.
+        Raises UnansweredError where Ids could not be read, MissingRecordsError with
+        `on_missing_record: fail`.
         """
+        if self._unanswered:
+            message = (
+                f"The API fails for {len(self._unanswered)} Ids: {_named(self._unanswered)}. All "
+                "others were emitted. Try again later; if it stays, remove these Ids and tell "
+                f"Nexudus. The last answer: {list(self._unanswered.values())[-1]}"
+            )
+            raise UnansweredError(message)
         if self._invalid:
             logger.warning("%d records skipped: they break the schema", self._invalid)
         if not self._missing:
             return
         if self._settings.on_missing_record == "fail":
-            named = ", ".join(map(str, self._missing[:IDS_PER_LINE]))
-            more = len(self._missing) - IDS_PER_LINE
             message = (
                 f"{len(self._missing)} configured Ids don't exist in Nexudus, or this user may not "
-                f"see them: {named}{f' and {more} more' if more > 0 else ''}. All others were "
-                "emitted. Remove these Ids, or set on_missing_record to warn or tombstone"
+                f"see them: {_named(self._missing)}. All others were emitted. Remove these Ids, or "
+                "set on_missing_record to warn or tombstone"
             )
             raise MissingRecordsError(message)
         for start in range(0, len(self._missing), IDS_PER_LINE):
@@ -96,3 +110,9 @@ class Emission:
             return True
         self._emitted.advance(updated_on)
         return False
+
+
+def _named(record_ids: Collection[int]) -> str:
+    more = len(record_ids) - IDS_PER_LINE
+    named = ", ".join(map(str, islice(record_ids, IDS_PER_LINE)))
+    return f"{named} and {more} more" if more > 0 else named

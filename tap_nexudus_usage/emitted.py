@@ -28,17 +28,19 @@ class Emitted:
         Raises SettingsError where it can't be understood: going on would lose track of what the
         target already has.
         """
-        emitted = state.get("emitted")
-        bookmark = state.get("replication_key_value")
-        if not isinstance(emitted, dict | None) or not isinstance(bookmark, str | None):
+        try:
+            bookmark = _canonical(state.get("replication_key_value"))
+            stamps = (state.get("emitted") or {}).items()
+            emitted = {record_id: _canonical(stamp) for record_id, stamp in stamps}
+        except (AttributeError, TypeError, ValueError):
             message = "The state can't be understood; restore it, or start over without one"
-            raise SettingsError(message)
+            raise SettingsError(message) from None
         was_read_by_id = state.get("read_by") == "id"
         state.clear()
         state["replication_key"] = replication_key
         if bookmark is not None:
-            state["replication_key_value"] = _canonical(bookmark)
-        state["emitted"] = emitted or {}
+            state["replication_key_value"] = bookmark
+        state["emitted"] = emitted
         self._state = state
         self._was_read_by_id = was_read_by_id
         self._lookback: timedelta | None = None
@@ -120,9 +122,5 @@ class Emitted:
         return timestamps.minutes_before(min(bookmark, timestamps.now()), self._lookback)
 
 
-def _canonical(bookmark: str) -> str:
-    try:
-        return timestamps.canonical(bookmark)
-    except ValueError:
-        message = "The state's replication_key_value is no date-time; restore it, or start over"
-        raise SettingsError(message) from None
+def _canonical(stamp: str | None) -> str | None:
+    return None if stamp is None else timestamps.canonical(stamp)

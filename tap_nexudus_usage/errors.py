@@ -29,6 +29,10 @@ class ApiError(TapError):
     """The API can't be reached, keeps failing, or answers what was not asked."""
 
 
+class UnansweredError(ApiError):
+    """One call got no usable answer, however often it was tried."""
+
+
 class ThrottledError(TapError):
     """One call was throttled for longer than `max_throttle_wait`."""
 

@@ -95,10 +95,10 @@ class Progress:
         )
         if self._total is None:
             return line
-        left = "unknown"
-        if self._done:
-            left = f"{elapsed * (self._total - self._done) / self._done:.0f} s"
-        return f"{line}, about {left} left"
+        if not self._done:
+            return line
+        left = elapsed * (self._total - self._done) / self._done
+        return f"{line}, about {left:.0f} s left"
 
     def _read(self) -> str:
         if self._total is None:

@@ -9,6 +9,7 @@ from typing import Any
 from tap_nexudus_usage.client import NexudusClient
 from tap_nexudus_usage.emission import Emission
 from tap_nexudus_usage.emitted import Emitted
+from tap_nexudus_usage.errors import UnansweredError
 from tap_nexudus_usage.reading_by_id import read_by_id
 from tap_nexudus_usage.reading_by_search import (
     BEGINNING,
@@ -62,6 +63,9 @@ class Reading:
         for record_id, raw in found:
             if raw is None:
                 yield self._emission.choose_missing(record_id)
+            elif isinstance(raw, UnansweredError):
+                self._emission.leave_out(record_id, raw)
+                yield None
             else:
                 yield self._emission.choose(raw)
 

@@ -123,5 +123,5 @@ def _expected(error: ValidationError) -> str:
 def _words(raw: Mapping[str, Any], name: str, expected: str, got: Any) -> str:
     return (
         f"Record Id {raw.get('Id')!r:.30} breaks the schema: {name} should be {expected}, "
-        f"but is {got!r:.60}"
+        f"but is {got!r:.60}. Report it, please; on_invalid_record: warn skips such records"
     )

@@ -105,6 +105,8 @@ def describe(error: ValidationError) -> str:
         wanted = "of type " + " or ".join(name for name in names if name != "null")
     elif error.validator == "minimum":
         wanted = f"at least {limit}"
+    elif error.validator == "exclusiveMinimum":
+        wanted = f"more than {limit}"
     elif error.validator == "maximum":
         wanted = f"at most {limit}"
     elif error.validator == "enum":
@@ -229,6 +231,10 @@ def _read_ids(path: Path) -> list[int]:
         raise SettingsError(message)
     if column is not None:
         rows = rows[1:]
+    for number, row in rows:
+        if column is not None and len(row) > len(header):
+            message = f"{where}, line {number} has more cells than the header"
+            raise SettingsError(message)
     if not rows:
         message = f"{where} holds no Id"
         raise SettingsError(message)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk import SchemaDirectory, Stream, StreamSchema, metrics
 from singer_sdk.helpers.conform import TypeConformanceLevel
+from singer_sdk.singerlib import Metadata, MetadataMapping, RecordMessage
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from typing_extensions import override
 
@@ -20,9 +21,10 @@ from tap_nexudus_usage.client import PATH
 from tap_nexudus_usage.connection import connect
 from tap_nexudus_usage.emission import Emission
 from tap_nexudus_usage.emitted import Emitted
+from tap_nexudus_usage.errors import SettingsError
 from tap_nexudus_usage.progress import Progress
 from tap_nexudus_usage.reading import Reading
-from tap_nexudus_usage.records import RecordShape
+from tap_nexudus_usage.records import DELETED_AT, RecordShape
 
 if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context
@@ -125,6 +127,34 @@ class UsageStream(Stream):
         metric = metrics.Metric.HTTP_REQUEST_DURATION
         self._log_metric(metrics.Point("timer", metric, seconds, tags))
 
+    @property
+    @override
+    def metadata(self) -> MetadataMapping:
+        """The SDK's, but the mark of a tombstone can't be deselected: it would blank a row."""
+        metadata = super().metadata
+        metadata["properties", DELETED_AT].inclusion = Metadata.InclusionType.AUTOMATIC
+        return metadata
+
+    @override
+    def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:
+        """Log, except that an error was unhandled: it is put into words where the run ends."""
+        if not message.startswith("An unhandled error occurred"):
+            super().log(message, *args, level=level, **kwargs)
+
+    @override
+    def _generate_record_messages(
+        self, record: dict[str, Any]
+    ) -> Generator[RecordMessage, None, None]:
+        """Put a failing stream map into words; raises SettingsError."""
+        try:
+            yield from super()._generate_record_messages(record)
+        except Exception as error:
+            message = (
+                f"Setting stream_maps fails on the record with Id {record.get('Id')}: {error}. "
+                "Does the expression allow for null? Tombstones have nothing but their Id"
+            )
+            raise SettingsError(message) from error
+
     # The SDK's private parts, replaced because the state here is more than a bookmark: it has to be
     # right after every record, in whatever order they come, and whatever ends the run.
 
@@ -152,6 +182,9 @@ class UsageStream(Stream):
         follows with a STATE, so what was read since must not be covered by another one.
         """
         self._writes_records = write_messages
+        # The SDK leaves a STATE out that equals the one before; the last one is what counts as this
+        # run's, so it is written even if nothing has changed.
+        self._tap.state_writer._last_emitted_state = None  # noqa: SLF001
         try:
             yield from super()._sync_records(context, write_messages=write_messages)
         except GeneratorExit:

@@ -235,7 +235,7 @@ class TapNexudusUsage(Tap):
     @override
     def load_state(self, state: dict[str, Any]) -> None:
         """Take over the state; raises SettingsError where it isn't one."""
-        bookmarks = state.get("bookmarks", {})
+        bookmarks = state.get("bookmarks", None if state else {})
         if not isinstance(bookmarks, dict) or not all(
             isinstance(bookmark, dict) for bookmark in bookmarks.values()
         ):

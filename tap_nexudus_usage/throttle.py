@@ -57,9 +57,9 @@ class Throttle:
     def acquire(self, *, post: bool = False) -> None:
         """Wait until one more call may be made; raises StoppedError when the run is over."""
         while (seconds := self._reserve(post=post)) > 0:
-            self._clock.wait(seconds)
             with self._lock:
                 self._waited += seconds
+            self._clock.wait(seconds)
 
     def hold(self, seconds: float, reason: str) -> None:
         """Let no call through for `seconds`: one throttled call tells about the whole client."""

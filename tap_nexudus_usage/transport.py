@@ -200,7 +200,7 @@ class Transport:
                 "Run again later; what was read so far is kept"
             )
             raise ThrottledError(message)
-        because = "Retry-After asks for it" if asked else "no Retry-After, backing off"
+        because = "Retry-After asks for it" if asked else "backing off by itself"
         self._throttle.hold(seconds, f"HTTP {answer.status_code}, {because}")
 
     def _count(self, *, calls: int = 0, retries: int = 0, throttled: int = 0) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import pytest
 from conftest import Bench
 
-from tap_nexudus_usage.errors import AccessError
+from tap_nexudus_usage import connection
+from tap_nexudus_usage.client import NexudusClient, Record
+from tap_nexudus_usage.errors import AccessError, UnansweredError
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.tokens import LIST, READ, User
 
@@ -55,6 +57,53 @@ def test_one_poisonous_id_costs_few_calls_and_no_record(
 
     assert run.ids == list(bench.ledger)
     assert bench.count_calls() - without < 40
+
+
+def test_an_id_that_nothing_can_read_holds_up_no_other(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(400)
+    poisonous = list(bench.ledger)[57]
+    bench.world.faults.append(Fault(status=500, ids=(poisonous,), times=None))
+
+    run = bench.run(max_retries=2)
+
+    assert run.ids == [i for i in bench.ledger if i != poisonous]
+    assert isinstance(run.error, UnansweredError)
+    assert str(poisonous) in str(run.error)
+    assert str(poisonous) not in run.bookmark["emitted"]
+
+
+def test_an_outage_is_not_mistaken_for_poisonous_ids(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(400)
+    bench.world.faults.append(Fault(status=500, endpoints=("one",), times=None))
+
+    run = bench.run(max_retries=2, batch_size=1)
+
+    assert isinstance(run.error, UnansweredError)
+    assert len(bench.world.calls) < 40
+
+
+class CappedClient(NexudusClient):
+    """A tenant whose get many silently keeps back what is beyond a number."""
+
+    cap = 25
+
+    def get_many(self, record_ids: Collection[int]) -> dict[int, Record]:
+        return dict(list(super().get_many(record_ids).items())[: self.cap])
+
+
+@pytest.mark.parametrize("cap", [0, 1, 25])
+def test_an_answer_that_is_silently_capped_loses_nothing(
+    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, cap: int
+) -> None:
+    monkeypatch.setattr(connection, "NexudusClient", CappedClient)
+    monkeypatch.setattr(CappedClient, "cap", cap)
+    bench = make_bench(450)
+    gone = list(bench.ledger)[::50]
+    ids = list(bench.ledger)
+    for record_id in gone:
+        bench.ledger.delete(record_id)
+
+    assert bench.read(record_ids=ids).ids == list(bench.ledger)
 
 
 def test_a_size_that_works_is_remembered(make_bench: Callable[..., Bench]) -> None:

@@ -107,4 +107,4 @@ def test_a_second_run_by_hand_emits_nothing_again(checkout: Path) -> None:
         for name in ("first.jsonl", "second.jsonl")
     )
     assert first == ["SCHEMA", "RECORD", "RECORD", "STATE"]
-    assert second == ["STATE", "SCHEMA"]
+    assert second == ["STATE", "SCHEMA", "STATE"]

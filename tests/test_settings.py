@@ -95,6 +95,7 @@ def test_ids_are_read_from_files(tmp_path: Path, content: str, ids: tuple[int, .
         (b"Id\n", "no Id"),
         (b"Name,Room\na,b\n", "none is named Id"),
         (b"Name,Id\na\n", "line 2"),
+        (b"Id\n10,282,669\n", "line 2"),
         (b"\xff\xfe3\x00", "can't be read"),
     ],
 )

@@ -72,6 +72,9 @@ def test_states_of_other_shapes_are_accepted(bench: Bench, bookmark: dict[str, o
         {"bookmarks": {STREAM: {"emitted": ["1"]}}},
         {"bookmarks": {STREAM: {"replication_key_value": 5}}},
         {"bookmarks": {STREAM: {"replication_key_value": "yesterday"}}},
+        {"bookmarks": {STREAM: {"emitted": {"1": 5}}}},
+        {"type": "STATE", "value": {"bookmarks": {}}},
+        {"completed": {"singer_state": {}}},
         {"bookmarks": {STREAM: None}},
         {"bookmarks": []},
     ],
@@ -85,8 +88,8 @@ def test_a_state_that_cannot_be_understood_is_told(bench: Bench, state: dict[str
 
 def test_a_failed_run_is_resumed_where_it_ended(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench(100)
-    poisonous = list(bench.ledger)[60]
-    fault = Fault(status=500, endpoints=("one",), ids=(poisonous,), times=None)
+    broken = list(bench.ledger)[60:]
+    fault = Fault(status=500, endpoints=("one",), ids=broken, times=None)
     bench.world.faults.append(fault)
 
     first = bench.run(batch_size=1, max_retries=1)
@@ -97,6 +100,14 @@ def test_a_failed_run_is_resumed_where_it_ended(make_bench: Callable[..., Bench]
     bench.world.faults.clear()
     second = bench.read(batch_size=1, state=first.state)
     assert first.ids + second.ids == list(bench.ledger)
+
+
+def test_a_state_that_is_refused_is_not_spoilt(bench: Bench) -> None:
+    bookmark = {"replication_key_value": "15/01/2025", "emitted": {"7": None}, "read_by": "id"}
+
+    run = bench.run(state={"bookmarks": {STREAM: bookmark}})
+
+    assert run.bookmark == bookmark
 
 
 def test_the_state_follows_the_records_it_covers(
@@ -115,6 +126,15 @@ def test_the_state_follows_the_records_it_covers(
             assert message["value"]["bookmarks"][STREAM]["emitted"].keys() == written
     # After 10, 20, 40 and 80 records, and at the end.
     assert len(run.states) == 5
+
+
+def test_a_run_without_news_ends_with_its_state(bench: Bench) -> None:
+    first = bench.read()
+
+    second = bench.read(state=first.state)
+
+    assert [message["type"] for message in second.messages] == ["STATE", "SCHEMA", "STATE"]
+    assert second.state == first.state
 
 
 def test_states_of_twenty_thousand_ids_stay_small(make_bench: Callable[..., Bench]) -> None:

@@ -222,21 +222,32 @@ class Control:
 
     async def insert_record(self, request: Request) -> Response:
         """Insert a record with the fields given."""
-        return _json(self._world.ledger.insert(**msgspec.json.decode(await request.body())))
+        fields = msgspec.json.decode(await request.body())
+        return _json(self._world.ledger.insert(fields.pop("Id", None), **fields))
 
     async def change_record(self, request: Request) -> Response:
         """Change the fields given; UpdatedOn becomes now unless given."""
-        fields = msgspec.json.decode(await request.body())
-        return _json(self._world.ledger.change(request.path_params["record_id"], **fields))
+        record_id = request.path_params["record_id"]
+        if self._world.ledger.get(record_id) is None:
+            return Response(status_code=404)
+        return _json(
+            self._world.ledger.change(record_id, **msgspec.json.decode(await request.body()))
+        )
 
     async def delete_record(self, request: Request) -> Response:
         """Delete a record."""
-        self._world.ledger.delete(request.path_params["record_id"])
+        record_id = request.path_params["record_id"]
+        if self._world.ledger.get(record_id) is None:
+            return Response(status_code=404)
+        self._world.ledger.delete(record_id)
         return Response(status_code=204)
 
     async def add_fault(self, request: Request) -> Response:
         """Add a fault, with the attributes of `Fault` as JSON."""
-        fault = Fault(**msgspec.json.decode(await request.body()))
+        try:
+            fault = Fault(**msgspec.json.decode(await request.body()))
+        except TypeError as error:
+            return _json({"Message": str(error)}, 400)
         self._world.faults.append(fault)
         return _json(asdict(fault))
 

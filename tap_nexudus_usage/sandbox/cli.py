@@ -64,7 +64,7 @@ def main(
     token_lifetime: float,
     stop_after: float,
 ) -> None:
-    r"""A double of the Nexudus API with a generated ledger, to try tap-nexudus-usage against.
+    """A double of the Nexudus API with a generated ledger, to try tap-nexudus-usage against.
 
     Serves POST /api/token and /api/billing/coworkerextraserviceusehistories (get one, get many,
     search) on a loopback port, which it prints. Steer it over HTTP while it runs:
@@ -78,7 +78,9 @@ def main(
                                      {"endpoints": ["many"], "status": 500, "times": 3}
       DELETE /control/faults         let all go well again
       GET    /control/calls          how many calls came in
-    """
+
+    What a fault may say is described with `Fault` in tap_nexudus_usage/sandbox/faults.py.
+    """  # noqa: D301 - click wants the character, not the two
     names = {"Read": READ, "List": LIST}
     world = World(
         Ledger(records, seed),
@@ -92,6 +94,10 @@ def main(
         turmoil=Turmoil(probability=turmoil, seed=seed),
     )
     world.tokens.lifetime = token_lifetime
-    sandbox = Sandbox(world, port)
+    try:
+        sandbox = Sandbox(world, port)
+    except OSError as error:
+        message = f"Port {port} can't be used: {error.strerror}"
+        raise click.ClickException(message) from error
     click.echo(f"Nexudus sandbox listens on {sandbox.url}")
     sandbox.serve(stop_after)
