@@ -129,7 +129,7 @@ def main() -> None:
 
         say("Credits used per room and month, the latest version of each record (DuckDB)")
         print(duckdb.sql(CREDITS.format(files=file)))
-    say("Done; the sandbox is stopped, nothing is left behind but the environments")
+    say("Done; the sandbox is stopped. Environments stay in .venv and .meltano")
 
 
 if __name__ == "__main__":
