@@ -42,6 +42,7 @@ clean: ## Remove the environments and what runs left
 	awk '/^[^ ]/ {is_uv = /^uv==/} is_uv' constraints.txt > .venv/uv.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--require-hashes --requirement .venv/uv.txt
-	VIRTUAL_ENV=.venv $(BIN)/uv pip sync --quiet --require-hashes constraints.txt
+	VIRTUAL_ENV=.venv $(BIN)/uv pip sync --quiet --compile-bytecode \
+		--require-hashes constraints.txt
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@

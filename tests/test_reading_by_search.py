@@ -417,14 +417,14 @@ EXAMPLES = int(os.environ.get("SEARCH_EXAMPLES", "300"))
 )
 @given(
     seed=st.integers(0, 2**32),
-    count=st.integers(0, 40),
+    count=st.integers(0, 25),
     minutes=st.integers(1, 12),
     page_size=st.integers(1, 9),
     page_cap=st.integers(1, 9),
     dir_reading=st.sampled_from(["new", "old"]),
     probability=st.sampled_from([0.0, 0.3, 0.7]),
     state_every=st.integers(1, 15),
-    kills=st.lists(st.floats(0, 1), max_size=3),
+    kills=st.lists(st.floats(0, 1), max_size=2),
 )
 def test_whatever_happens_nothing_is_lost_or_repeated(
     shared_bench: Bench,
@@ -448,7 +448,7 @@ def test_whatever_happens_nothing_is_lost_or_repeated(
         ledger.change(record_id, UpdatedOn=dotnet(moment, chance.choice((0, 7))))
     world.dir_reading = dir_reading  # type: ignore[assignment]
     world.page_cap = page_cap
-    world.turmoil = LateTurmoil(probability=probability, most=60, seed=seed)
+    world.turmoil = LateTurmoil(probability=probability, most=40, seed=seed)
     target = Target()
 
     with pytest.MonkeyPatch.context() as patch:
