@@ -56,6 +56,7 @@ class Throttle:
 
     def acquire(self, *, post: bool = False) -> None:
         """Wait until one more call may be made; raises StoppedError when the run is over."""
+        self._clock.wait(0)
         while (seconds := self._reserve(post=post)) > 0:
             with self._lock:
                 self._waited += seconds

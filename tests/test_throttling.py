@@ -11,7 +11,7 @@ from conftest import Bench, FastTap
 
 from tap_nexudus_usage.answers import retry_after
 from tap_nexudus_usage.clock import Clock
-from tap_nexudus_usage.errors import ApiError, ThrottledError
+from tap_nexudus_usage.errors import ApiError, StoppedError, ThrottledError
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.throttle import Throttle
 
@@ -146,6 +146,15 @@ def test_every_published_window_is_kept(
         throttle.acquire()
 
     assert clock.now() - begin >= at_least
+
+
+def test_no_call_is_let_through_after_the_end() -> None:
+    clock = Clock()
+    throttle = Throttle(clock, 0)
+    clock.stop()
+
+    with pytest.raises(StoppedError):
+        throttle.acquire()
 
 
 def test_no_pace_means_no_wait() -> None:
