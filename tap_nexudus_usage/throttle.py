@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
 """Windows in milliseconds, the unit of pyrate-limiter."""
 
-MARGIN, MARGIN_SHARE = 25, 0.005
+MARGIN, MARGIN_SHARE = 50, 0.005
 """Each window is kept this much longer (ms, and share of it): calls reach the server more closely
 spaced than they were sent, when a later one travels faster."""
 

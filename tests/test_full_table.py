@@ -164,20 +164,19 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
             pytest.fail(message)
         pytest.skip(message)
     folder = tmp_path_factory.mktemp("postgres")
-    as_owner: list[str] = []
-    if os.geteuid() == 0:
-        # The server refuses to run as root.
-        as_owner = ["runuser", "-u", "postgres", "--"]
+    # The server refuses to run as root.
+    owner = "postgres" if os.geteuid() == 0 else None
+    if owner is not None:
         for part in (folder, *folder.parents[:3]):
             part.chmod(part.stat().st_mode | 0o711)
-        shutil.chown(folder, "postgres")
+        shutil.chown(folder, owner)
     data = folder / "data"
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
 
     def run(*command: str | Path) -> None:
         subprocess.run(
-            [*as_owner, *command], check=True, cwd=folder, stdout=subprocess.DEVNULL, timeout=60
+            command, check=True, cwd=folder, stdout=subprocess.DEVNULL, timeout=60, user=owner
         )
 
     run(commands / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
+import requests
 from conftest import Bench, FastTap
 
 from tap_nexudus_usage.answers import retry_after
@@ -29,13 +33,30 @@ def throttled_bench(make_bench: Callable[..., Bench]) -> Bench:
     return bench
 
 
-def test_one_call_per_id_stays_within_the_published_limits(throttled_bench: Bench) -> None:
-    bench = throttled_bench
+@pytest.fixture
+def sandbox_process() -> Iterator[str]:
+    """The address of a sandbox whose threads don't compete with the tap's."""
+    command = [Path(sys.executable).parent / "nexudus-sandbox", "--time-scale", "0.1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().split()[-1]
+        process.terminate()
 
-    run = bench.read(batch_size=1, requests_per_minute=120)
 
-    assert run.ids == list(bench.ledger)
-    counted = bench.world.count()
+def test_one_call_per_id_stays_within_the_published_limits(
+    sandbox_process: str, throttled_bench: Bench
+) -> None:
+    records = requests.get(f"{sandbox_process}/control/records", timeout=10).json()
+    ids = [record["Id"] for record in records]
+
+    run = throttled_bench.read(
+        api_url=sandbox_process, record_ids=ids, batch_size=1, requests_per_minute=120
+    )
+
+    assert len(ids) == 300
+    assert run.ids == ids
+    counted = requests.get(f"{sandbox_process}/control/calls", timeout=10).json()
+    assert counted["one"] >= 300
     assert counted["throttled"] < 0.03 * counted["all"]
 
 
