@@ -1,4 +1,4 @@
-"""What is done about each answer, and how it is told: the error table of `nexudus-api`."""
+"""What is done about each answer, and how it is told: the error table of the API."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ACTIONS: Mapping[int, Action] = {
     HTTPStatus.TOO_MANY_REQUESTS: Action.WAIT,
     HTTPStatus.SERVICE_UNAVAILABLE: Action.WAIT,
 }
-"""nexudus-api, "Errors". Statuses not named: 5xx are tried again, all others are refusals."""
+"""From Nexudus's documentation. Of the statuses not named, 5xx are tried again, others refusals."""
 
 
 def action_for(status: int) -> Action:

@@ -1,6 +1,6 @@
 """The token's life: password and refresh grants, rotation, renewal, one at a time.
 
-Facts: nexudus-api, "Authentication".
+Facts: Nexudus's documentation of authentication.
 """
 
 from __future__ import annotations

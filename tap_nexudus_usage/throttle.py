@@ -1,6 +1,6 @@
 """The pace of calls: Nexudus's published limits kept, and its throttling answers obeyed.
 
-Limits (nexudus-api, "Throttling"): one request per 100 ms, 120 a minute, 5,000 an hour, 200,000 a
+Limits published by Nexudus: one request per 100 ms, 120 a minute, 5,000 an hour, 200,000 a
 day for each client; POST besides 60 a minute and 2,500 a day (the stricter of two editions).
 """
 

@@ -1,4 +1,4 @@
-"""The sandbox's search: filters, order, pages (nexudus-api, "Search")."""
+"""The sandbox's search: filters, order, pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The published throttle, as sliding windows (nexudus-api, "Throttling")."""
+"""The published throttle, as sliding windows."""
 
 from __future__ import annotations
 

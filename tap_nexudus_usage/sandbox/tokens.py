@@ -1,4 +1,4 @@
-"""Who may call: users' credentials, access and refresh tokens (nexudus-api, "Authentication")."""
+"""Who may call: users' credentials, access and refresh tokens."""
 
 from __future__ import annotations
 
