@@ -8,59 +8,78 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from types import FrameType
+from typing import TYPE_CHECKING
 
-import click
-from singer_sdk.exceptions import MappingError
+from tap_nexudus_usage.errors import OutputError, SettingsError, TapError, Terminated
+from tap_nexudus_usage.logs import add_filter
 
-from tap_nexudus_usage.errors import TapError, TargetGoneError, Terminated
-from tap_nexudus_usage.tap import TapNexudusUsage
+if TYPE_CHECKING:
+    from tap_nexudus_usage.tap import TapNexudusUsage
 
 logger = logging.getLogger(__name__)
 
 
-def main(
-    args: Sequence[str] | None = None, tap_class: type[TapNexudusUsage] = TapNexudusUsage
-) -> int:
+def main(args: Sequence[str] | None = None, tap_class: type[TapNexudusUsage] | None = None) -> int:
     """Run the command line `args` (None: the process's) and return the exit code.
 
     Whatever goes wrong ends in one last line on stderr that says what and what to do; a traceback
     comes before it for a bug in the tap, or at debug level.
     """
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, _end_now)
+    try:
+        return _run(args, tap_class)
+    except (Exception, Terminated) as error:  # noqa: BLE001 - logged by _tell
+        return _tell(error)
+
+
+def _end_now(signum: int, _: FrameType | None) -> None:
+    """Raise Terminated; a sync, which has something to finish first, replaces this handler."""
+    signal.signal(signum, signal.SIG_DFL)
+    raise Terminated(signum)
+
+
+def _run(args: Sequence[str] | None, tap_class: type[TapNexudusUsage] | None) -> int:
+    # Not imported above: the imports are the longest part of many runs, and a signal may come then.
+    from tap_nexudus_usage import tap, writer  # noqa: PLC0415
+
+    tap_class = tap_class or tap.TapNexudusUsage
     try:
         command = tap_class.cli
     except ValueError as error:
-        # The SDK's, of a LOGLEVEL that there is not; no log can be written yet.
-        click.echo(f"TAP_NEXUDUS_USAGE_LOGLEVEL or LOGLEVEL is wrong: {error}", err=True)
-        return 1
-    try:
-        code: int | None = command.main(args, prog_name=tap_class.name, standalone_mode=False)
-    except (Exception, Terminated, KeyboardInterrupt) as error:
-        if isinstance(error, TargetGoneError):
-            # The interpreter, at its end, would fail to write what is left in the buffer.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _silence_other_threads()
-        is_bug, message, code = _explain(error)
-        level = logging.CRITICAL if is_bug else logging.DEBUG
-        logger.log(level, "The traceback of what the last line says", exc_info=True)
-        logger.critical("%s", " ".join(message.splitlines()))
+        message = f"TAP_NEXUDUS_USAGE_LOGLEVEL or LOGLEVEL is wrong: {error}"
+        raise SettingsError(message) from error
+    code: int | None = command.main(args, prog_name=tap_class.name, standalone_mode=False)
+    writer.flush()
     return code or 0
 
 
-def _silence_other_threads() -> None:
-    """Calls still under way must not have the last word."""
+def _tell(error: BaseException) -> int:
+    """Log what ended the run as the last line, and return the exit code."""
+    if isinstance(error, OutputError):
+        # The interpreter, at its end, would fail to write what is left in the buffer.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    # Calls still under way must not have the last word.
     this_thread = threading.get_ident()
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(lambda record: record.thread == this_thread)
+    add_filter(lambda record: record.thread == this_thread)
+    is_bug, message, code = _explain(error)
+    level = logging.CRITICAL if is_bug else logging.DEBUG
+    logger.log(level, "The traceback of what the last line says", exc_info=error)
+    logger.critical("%s", " ".join(message.splitlines()))
+    return code
 
 
 def _explain(error: BaseException) -> tuple[bool, str, int]:
     """Whether an error that ended the run is a bug, what the last line says, the exit code."""
     if isinstance(error, Terminated):
         return False, f"{error}; what was emitted so far won't be emitted again", error.exit_code
-    if isinstance(error, (click.Abort, KeyboardInterrupt)):
-        return False, "Stopped by SIGINT", 128 + signal.SIGINT
     if isinstance(error, TapError):
         return False, str(error), 1
+
+    import click  # noqa: PLC0415 - as in _run
+    from singer_sdk.exceptions import MappingError  # noqa: PLC0415
+
     if isinstance(error, MappingError):
         return False, f"Setting stream_maps is wrong: {error}", 1
     if isinstance(error, click.ClickException):

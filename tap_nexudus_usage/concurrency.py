@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, wait
 from typing import Generic, TypeVar
 
@@ -34,13 +34,14 @@ class _Job(Generic[T]):
 
 def fetch_ahead(
     calls: Iterable[Callable[[], T]], *, threads: int, on_poll: Callable[[], None]
-) -> Iterator[T]:
+) -> Generator[T, None, None]:
     """Yield the results of `calls` in their order, running up to `threads` of them at once.
 
     At most twice as many calls as threads are taken from `calls` ahead of the result being waited
     for, so memory stays bounded. `on_poll` is called about every `POLL_SECONDS` of waiting and
     between results; what it raises ends the iteration. So does the first call that fails, even
-    while an earlier one still runs. Calls not yet begun are then dropped; the threads are daemons
+    while an earlier one still runs. Calls not yet begun are then dropped, as they are when the
+    generator is closed, which whoever may leave it early has to see to; the threads are daemons
     (unlike ThreadPoolExecutor's, which the interpreter joins at exit), so that a hanging call can't
     delay the end of the process.
     """

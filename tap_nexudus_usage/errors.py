@@ -45,12 +45,8 @@ class MissingRecordsError(TapError):
     """Configured Ids don't exist in Nexudus (`on_missing_record: fail`)."""
 
 
-class TargetGoneError(TapError):
-    """Nobody reads stdout any more."""
-
-    def __init__(self) -> None:
-        """The message is always the same."""
-        super().__init__("The target stopped reading before all was written; see its own log")
+class OutputError(TapError):
+    """A message could not be written to stdout, or not whole: nothing may follow it."""
 
 
 class RefusalError(Exception):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
@@ -35,8 +36,11 @@ class Reading:
         self._emitted = emitted
         self._emission = emission
 
-    def records(self, on_poll: OnPoll) -> Iterator[dict[str, Any] | None]:
-        """For each Id asked for, or record found, the record to emit; None if it isn't due."""
+    def records(self, on_poll: OnPoll) -> Generator[dict[str, Any] | None, None, None]:
+        """For each Id asked for, or record found, the record to emit; None if it isn't due.
+
+        When the generator is closed, no thread is left but those whose call is under way.
+        """
         return self._by_id(on_poll) if self._settings.record_ids else self._by_search(on_poll)
 
     def is_complete(self, on_poll: OnPoll) -> bool:
@@ -48,7 +52,7 @@ class Reading:
             return False
         return bool(self._settings.record_ids) or finds_everything(self._client, on_poll=on_poll)
 
-    def _by_id(self, on_poll: OnPoll) -> Iterator[dict[str, Any] | None]:
+    def _by_id(self, on_poll: OnPoll) -> Generator[dict[str, Any] | None, None, None]:
         settings = self._settings
         self._emitted.begin_by_id(settings.record_ids)
         deletable = settings.record_ids if settings.on_missing_record == "tombstone" else ()
@@ -60,19 +64,21 @@ class Reading:
             must_be_sure=frozenset(filter(self._emitted.__contains__, deletable)).__contains__,
             on_poll=on_poll,
         )
-        for record_id, raw in found:
-            if raw is None:
-                yield self._emission.choose_missing(record_id)
-            elif isinstance(raw, UnansweredError):
-                self._emission.leave_out(record_id, raw)
-                yield None
-            else:
-                yield self._emission.choose(raw)
+        with closing(found):
+            for record_id, raw in found:
+                if raw is None:
+                    yield self._emission.choose_missing(record_id)
+                elif isinstance(raw, UnansweredError):
+                    self._emission.leave_out(record_id, raw)
+                    yield None
+                else:
+                    yield self._emission.choose(raw)
 
-    def _by_search(self, on_poll: OnPoll) -> Iterator[dict[str, Any] | None]:
+    def _by_search(self, on_poll: OnPoll) -> Generator[dict[str, Any] | None, None, None]:
         settings = self._settings
         horizon = self._emitted.begin_by_search(timedelta(hours=settings.lookback_hours))
         bounds = (bound for bound in (horizon, settings.start_date) if bound is not None)
         since = minute_of(max(bounds, default=BEGINNING))
         found = read_by_search(self._client, since, page_size=settings.page_size, on_poll=on_poll)
-        return map(self._emission.choose, found)
+        with closing(found):
+            yield from map(self._emission.choose, found)

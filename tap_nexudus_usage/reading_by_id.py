@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from http import HTTPStatus
 
@@ -29,7 +30,7 @@ def read_by_id(
     threads: int,
     must_be_sure: Callable[[int], bool],
     on_poll: Callable[[], None],
-) -> Iterator[tuple[int, Record | UnansweredError | None]]:
+) -> Generator[tuple[int, Record | UnansweredError | None], None, None]:
     """Yield each Id with its record, or with None where there is none, in the order given.
 
     An Id that gets no usable answer, while others do, comes with the error.
@@ -38,9 +39,11 @@ def read_by_id(
     called while waiting, see `fetch_ahead`. Raises what `NexudusClient.get_one` raises.
     """
     batches = Batches(client, batch_size, must_be_sure)
-    for ids, found in fetch_ahead(batches.calls(record_ids), threads=threads, on_poll=on_poll):
-        for record_id in ids:
-            yield record_id, found.get(record_id)
+    results = fetch_ahead(batches.calls(record_ids), threads=threads, on_poll=on_poll)
+    with closing(results):
+        for ids, found in results:
+            for record_id in ids:
+                yield record_id, found.get(record_id)
 
 
 class Batches:

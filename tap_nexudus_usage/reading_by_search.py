@@ -9,8 +9,8 @@ numbers serve only within a single minute that holds more than a page.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -33,7 +33,7 @@ MOST_TURNS = 6
 
 def read_by_search(
     client: NexudusClient, since: str, *, page_size: int, on_poll: Callable[[], None]
-) -> Iterator[Record]:
+) -> Generator[Record, None, None]:
     """Yield all records updated since the minute `since`, about in order of `UpdatedOn`.
 
     A record comes again wherever pages overlap, and when it changes meanwhile. One page is fetched
@@ -41,8 +41,9 @@ def read_by_search(
     raises, and ApiError where the API can't be brought to sort.
     """
     search = Search(client, since, page_size)
-    for records in fetch_ahead(search.calls(), threads=1, on_poll=on_poll):
-        yield from records
+    with closing(fetch_ahead(search.calls(), threads=1, on_poll=on_poll)) as pages:
+        for records in pages:
+            yield from records
 
 
 class Search:

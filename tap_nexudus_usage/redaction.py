@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import threading
 from urllib.parse import quote, quote_plus
-
-from typing_extensions import override
 
 EXCERPT_LENGTH = 200
 """Characters of an answer's body that may be shown."""
@@ -47,28 +44,8 @@ class Redactor:
 
 def one_line(text: str) -> str:
     """`text` with control characters escaped, so that it can't forge a line of the log."""
+    if text.isprintable():
+        return text
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
-
-
-class RedactingFilter(logging.Filter):
-    """For log handlers: the last guard, whatever library wrote the line."""
-
-    def __init__(self, redactor: Redactor) -> None:
-        """`redactor` may learn of secrets later on."""
-        super().__init__()
-        self._redactor = redactor
-
-    @override
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Replace secrets in the message and the traceback; let the record pass."""
-        message = record.getMessage()
-        redacted = self._redactor.redact(message)
-        if redacted != message:
-            record.msg, record.args = redacted, ()
-        if record.exc_info and not record.exc_text:
-            record.exc_text = logging.Formatter().formatException(record.exc_info)
-        if record.exc_text:
-            record.exc_text = self._redactor.redact(record.exc_text)
-        return True

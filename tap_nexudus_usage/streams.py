@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, closing
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -21,10 +21,11 @@ from tap_nexudus_usage.client import PATH
 from tap_nexudus_usage.connection import connect
 from tap_nexudus_usage.emission import Emission
 from tap_nexudus_usage.emitted import Emitted
-from tap_nexudus_usage.errors import SettingsError
+from tap_nexudus_usage.errors import OutputError, SettingsError
 from tap_nexudus_usage.progress import Progress
 from tap_nexudus_usage.reading import Reading
 from tap_nexudus_usage.records import DELETED_AT, RecordShape
+from tap_nexudus_usage.writer import flush
 
 if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context
@@ -63,15 +64,20 @@ class UsageStream(Stream):
         self._emitted = Emitted({}, "")
         self._records_to_next_state = STATE_EVERY
         self._writes_records = True
+        self._records: Generator[dict[str, Any], None, None] | None = None
         self._version_to_activate: int | None = None
         self._may_activate = False
 
     @override
     def get_records(self, context: Context | None) -> Iterable[dict[str, Any]]:
-        """Yield the records that are new to the target.
+        """The records that are new to the target.
 
         When the SDK comes back for the next one, the one before has been written.
         """
+        self._records = self._read()
+        return self._records
+
+    def _read(self) -> Generator[dict[str, Any], None, None]:
         tap = self._nexudus_tap
         settings = tap.settings
         # A full table neither uses nor changes the state.
@@ -88,16 +94,17 @@ class UsageStream(Stream):
                 on_answer=partial(self._log_answer, counter),
             ) as connection,
             Progress(len(settings.record_ids) or None, connection) as progress,
+            ExitStack() as stack,
         ):
 
             def on_poll() -> None:
                 tap.raise_if_terminated()
                 progress.tick()
                 # What is written so far is of use to the target while this run waits.
-                sys.stdout.flush()
+                flush()
 
             reading = Reading(settings, connection.client, emitted, emission)
-            for record in reading.records(on_poll):
+            for record in stack.enter_context(closing(reading.records(on_poll))):
                 if record is not None:
                     # A copy: the SDK drops deselected fields from what it is given.
                     yield dict(record)
@@ -187,14 +194,17 @@ class UsageStream(Stream):
         self._tap.state_writer._last_emitted_state = None  # noqa: SLF001
         try:
             yield from super()._sync_records(context, write_messages=write_messages)
-        except GeneratorExit:
+        except (GeneratorExit, OutputError):
+            # After half a line, a STATE could be taken for one that covers it.
             raise
         except BaseException:
             if write_messages:
-                # A reader that is gone can't take a STATE either.
-                with suppress(OSError):
-                    self._write_state_now()
+                self._write_state_now()
             raise
+        finally:
+            # A record that could not be written leaves them suspended, and calls going on.
+            if self._records is not None:
+                self._records.close()
 
     def _wrote_one(self) -> None:
         """Write a STATE from time to time, the more rarely the longer it is."""

@@ -18,8 +18,9 @@ from singer_sdk.plugin_base import JSONSchemaValidator, _ConfigInput
 from typing_extensions import override
 
 from tap_nexudus_usage import json_files
-from tap_nexudus_usage.errors import SettingsError, TargetGoneError, Terminated
-from tap_nexudus_usage.redaction import RedactingFilter, Redactor
+from tap_nexudus_usage.errors import SettingsError, Terminated
+from tap_nexudus_usage.logs import RedactingFilter, add_filter
+from tap_nexudus_usage.redaction import Redactor
 from tap_nexudus_usage.settings import Settings, describe, from_config, tidy
 from tap_nexudus_usage.streams import UsageStream
 from tap_nexudus_usage.writer import BufferedWriter
@@ -310,15 +311,10 @@ class TapNexudusUsage(Tap):
             catalog=json_files.read(catalog, "catalog"),
             parse_env_config=config.parse_env,
         )
-        for handler in logging.getLogger().handlers:
-            handler.addFilter(RedactingFilter(tap.redactor))
+        add_filter(RedactingFilter(tap.redactor))
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, tap._handle_termination)
-        try:
-            tap.sync_all()
-        except BrokenPipeError as error:
-            # click would exit without a word.
-            raise TargetGoneError from error
+        tap.sync_all()
 
     @classmethod
     @override

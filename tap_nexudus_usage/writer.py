@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from singer_sdk.contrib.msgspec import MsgSpecWriter
 from singer_sdk.singerlib import RecordMessage
 from singer_sdk.singerlib.messages import Message
 from typing_extensions import override
+
+from tap_nexudus_usage.errors import OutputError
 
 
 class BufferedWriter(MsgSpecWriter):
@@ -19,7 +23,30 @@ class BufferedWriter(MsgSpecWriter):
 
     @override
     def write_message(self, message: Message) -> None:
-        """Write a message to stdout."""
-        sys.stdout.buffer.write(self.format_message(message))
+        """Write a message to stdout; raises OutputError."""
+        line = self.format_message(message)
+        with _errors_in_words():
+            sys.stdout.buffer.write(line)
         if not isinstance(message, RecordMessage):
-            sys.stdout.flush()
+            flush()
+
+
+def flush() -> None:
+    """Hand all that is written to the target; raises OutputError."""
+    with _errors_in_words():
+        sys.stdout.flush()
+
+
+@contextmanager
+def _errors_in_words() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        message = "The target stopped reading before all was written; see its own log"
+        raise OutputError(message) from error
+    except OSError as error:
+        message = (
+            f"The messages can't be written: {error.strerror}. What a target has taken up to its "
+            "last STATE won't be emitted again"
+        )
+        raise OutputError(message) from error
