@@ -43,6 +43,7 @@ def action_for(status: int) -> Action:
 
 
 CONNECTION_FAULTS: Sequence[tuple[type[requests.RequestException], str, str]] = (
+    (exceptions.InvalidURL, "", "the address isn't valid"),
     (exceptions.SSLError, "", "the server's certificate can't be verified"),
     (exceptions.ProxyError, "", "the proxy can't be reached or refuses"),
     (exceptions.ConnectTimeout, "", "no connection within request_timeout"),
@@ -71,8 +72,9 @@ def retry_after(value: str | None) -> float | None:
 
 
 def action_for_error(error: requests.RequestException) -> Action:
-    """Everything on the way to an answer may pass, but a certificate won't become valid."""
-    return Action.REFUSE if isinstance(error, exceptions.SSLError) else Action.RETRY
+    """Everything on the way to an answer may pass, but what isn't valid won't become so."""
+    stays = (exceptions.SSLError, exceptions.InvalidURL)
+    return Action.REFUSE if isinstance(error, stays) else Action.RETRY
 
 
 def describe_error(error: requests.RequestException) -> str:

@@ -89,6 +89,14 @@ class TokenAuth(AuthBase):
             credentials.access_token,
         )
 
+    def log_in(self) -> bool:
+        """Get a first token; False where `access_token` is it. Raises LoginError, ApiError."""
+        with self._lock:
+            if self._access_token is not None:
+                return False
+            self._grant()
+        return True
+
     @override
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
         """Add the token; raises LoginError where none can be had."""

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from tap_nexudus_usage.decoding import decode
 from tap_nexudus_usage.errors import AccessError, ApiError, RefusalError, UnansweredError
 from tap_nexudus_usage.transport import Authenticator, Call, Transport, UnusableAnswerError
 
@@ -64,7 +65,7 @@ class NexudusClient:
         """
 
         def parse(body: bytes) -> Record:
-            record = _decode(body, dict[str, Any])
+            record = decode(body, dict[str, Any])
             if "Id" not in record:
                 message = "something else than a record"
                 raise UnusableAnswerError(message)
@@ -97,7 +98,7 @@ class NexudusClient:
             what,
             f"{PATH}/?id=[]",
             self._get_many_url(record_ids),
-            lambda body: _decode(body, list[dict[str, Any]]),
+            lambda body: decode(body, list[dict[str, Any]]),
             tries=GET_MANY_TRIES,
         )
         found = {}
@@ -142,7 +143,7 @@ class NexudusClient:
                 what,
                 f"{PATH}?page=",
                 f"{self._url}?{urlencode(query, safe=':')}",
-                lambda body: _decode(body, Page),
+                lambda body: decode(body, Page),
             )
         except RefusalError as refusal:
             raise _error(refusal, SEARCH_ROLE) from refusal
@@ -177,11 +178,3 @@ def _error(refusal: RefusalError, role: str) -> AccessError | ApiError:
 def _record_id(record: Record) -> int | None:
     record_id = record.get("Id")
     return record_id if type(record_id) is int else None
-
-
-def _decode(body: bytes, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        message = "something else than the JSON expected"
-        raise UnusableAnswerError(message) from error

@@ -22,6 +22,7 @@ class Connection:
     """What a run reads with, and what tells how it goes."""
 
     client: NexudusClient
+    auth: TokenAuth
     tally: Tally
     throttle: Throttle
 
@@ -51,9 +52,8 @@ def connect(
         settings.credentials, api_url=settings.api_url, transport=transport, clock=clock
     )
     try:
-        yield Connection(
-            NexudusClient(settings.api_url, transport, auth), transport.tally, throttle
-        )
+        client = NexudusClient(settings.api_url, transport, auth)
+        yield Connection(client, auth, transport.tally, throttle)
     finally:
         clock.stop()
         transport.close()

@@ -9,6 +9,9 @@ from typing import Any
 from tap_nexudus_usage import timestamps
 from tap_nexudus_usage.errors import SettingsError
 
+STATE_KEYS = frozenset({"replication_key", "replication_key_value", "read_by", "emitted"})
+"""What the stream's bookmark consists of."""
+
 _NEVER = object()
 
 PRUNE_EVERY = 10_000

@@ -14,7 +14,7 @@ def read(file: TextIO | None, what: str) -> dict[str, Any] | None:
         return None
     try:
         content = json.load(file)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         message = f"The {what} file isn't valid JSON; restore it, or run without it"
         raise SettingsError(message) from error
     if not isinstance(content, dict):

@@ -70,7 +70,8 @@ class RecordShape:
                 record[name] = to_canonical(value)
             except (TypeError, ValueError):
                 self._judge(raw)
-                raise InvalidRecordError(_words(raw, name, "a date-time", value)) from None
+                wanted = _WANTED[to_canonical]
+                raise InvalidRecordError(_words(raw, name, wanted, value)) from None
         if "Id" not in record:
             self._judge(raw)
         record[DELETED_AT] = None
@@ -108,11 +109,28 @@ def _field(name: str, definition: Mapping[str, Any]) -> Field:
         return types, _json_text
     if definition.get("format") == "date-time":
         return types, timestamps.canonical
+    if int in types:
+        return types, _integer
     return types, None
+
+
+def _integer(value: Any) -> int:
+    """`value`, if it is an integer that warehouses and targets have a type for."""
+    if type(value) is int and -(2**63) <= value < 2**63:
+        return value
+    raise ValueError
 
 
 def _json_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+_WANTED: Mapping[Callable[[Any], Any], str] = {
+    timestamps.canonical: "a date-time",
+    _integer: "an integer of 64 bits",
+    _json_text: "JSON",
+}
+"""What a value should have been that could not be made canonical."""
 
 
 def _expected(error: ValidationError) -> str:

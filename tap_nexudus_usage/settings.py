@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import ipaddress
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +20,15 @@ from tap_nexudus_usage.auth import Credentials, Totp
 from tap_nexudus_usage.errors import SettingsError
 
 LARGEST_ID = 2**63 - 1
+
+LONGEST_LOOKBACK = 9_000 * 8_766
+"""Hours; nothing is recorded before."""
+
+LONGEST_WAIT = 10**9
+"""Seconds; operating systems can't wait for ever."""
+
+HEADERS = ("access_token", "client_id", "user_agent")
+"""Settings that are sent as a header, which has room for ASCII only."""
 
 _DIGITS = re.compile(r"[+-]?\d+", re.ASCII)
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -50,25 +61,26 @@ def from_config(config: Mapping[str, Any], *, default_user_agent: str) -> Settin
 
     Reads `record_ids_file`. Raises SettingsError.
     """
+    _check_texts(config)
     return Settings(
         credentials=_credentials(config),
         record_ids=_record_ids(config),
         start_date=_start_date(config.get("start_date")),
         api_url=_api_url(config["api_url"]),
         user_agent=config.get("user_agent", default_user_agent),
+        lookback_hours=min(config["lookback_hours"], LONGEST_LOOKBACK),
+        request_timeout=_seconds(config, "request_timeout"),
+        max_throttle_wait=_seconds(config, "max_throttle_wait"),
         **{
             name: config[name]
             for name in (
-                "lookback_hours",
                 "on_missing_record",
                 "on_invalid_record",
                 "batch_size",
                 "page_size",
                 "max_concurrent_requests",
                 "requests_per_minute",
-                "request_timeout",
                 "max_retries",
-                "max_throttle_wait",
             )
         },
     )
@@ -77,8 +89,9 @@ def from_config(config: Mapping[str, Any], *, default_user_agent: str) -> Settin
 def tidy(config: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
     """`config` without empty settings, and with text turned into the type that is due.
 
-    Environment variables are text: numbers become numbers, comma-separated Ids an array. What can't
-    be turned stays as it is, for the JSON schema to complain of.
+    White space around text goes. Environment variables are text: numbers become numbers,
+    comma-separated Ids an array. What can't be turned stays as it is, for the JSON schema to
+    complain of.
     """
     tidied = {}
     for name, value in config.items():
@@ -91,6 +104,9 @@ def tidy(config: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, 
             tidied[name] = _BOOLEANS.get(str(value).strip().casefold(), value)
         elif "integer" in types or "number" in types:
             tidied[name] = _to_number(value)
+        elif isinstance(value, str) and name != "password":
+            # A line's end that came along from a file or a clipboard.
+            tidied[name] = value.strip()
         else:
             tidied[name] = value
     return tidied
@@ -123,15 +139,38 @@ def _to_integer(value: Any) -> Any:
 
 
 def _to_number(value: Any) -> Any:
-    if isinstance(value, str) and _DECIMAL.fullmatch(value.strip()):
-        return float(value)
-    return _to_integer(value)
+    # The SDK reads fractions in config files as Decimal.
+    is_fraction = isinstance(value, str) and _DECIMAL.fullmatch(value.strip())
+    return float(value) if is_fraction or isinstance(value, Decimal) else _to_integer(value)
 
 
 def _to_array(value: Any) -> Any:
     if isinstance(value, str):
         value = value.strip().removeprefix("[").removesuffix("]").replace(",", " ").split()
     return [_to_integer(item) for item in value] if isinstance(value, list) else value
+
+
+def _check_texts(config: Mapping[str, Any]) -> None:
+    """Raise SettingsError for text that can't be sent; it isn't quoted, it may be a secret."""
+    for name, value in config.items():
+        if not isinstance(value, str):
+            continue
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            message = f"Setting {name} must be text in valid Unicode"
+            raise SettingsError(message) from None
+        if name in HEADERS and not (value.isascii() and value.isprintable()):
+            message = f"Setting {name} must be one line of ASCII characters"
+            raise SettingsError(message)
+
+
+def _seconds(config: Mapping[str, Any], name: str) -> float:
+    seconds = float(min(config[name], LONGEST_WAIT))
+    if math.isnan(seconds):
+        message = f"Setting {name} must be a number of seconds"
+        raise SettingsError(message)
+    return seconds
 
 
 def _credentials(config: Mapping[str, Any]) -> Credentials:
@@ -172,7 +211,8 @@ def _api_url(url: str) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError:
         host = None
-    if not host or parts.scheme not in {"http", "https"} or parts.query or parts.fragment:
+    is_plain = url.isascii() and url.isprintable() and not set(url) & set(" ?#")
+    if not host or not is_plain or parts.scheme not in {"http", "https"}:
         message = "Setting api_url must be an address like https://spaces.nexudus.com"
         raise SettingsError(message)
     if parts.username is not None:
@@ -253,8 +293,3 @@ def _record_id(value: Any, where: str) -> int:
         return value
     message = f"{where}: {value!r:.40} is no Id; Ids are whole numbers from 1 to {LARGEST_ID}"
     raise SettingsError(message)
-
-
-def unknown(config: Mapping[str, Any], properties: Iterable[str]) -> list[str]:
-    """The names in `config` that are no settings, mistyped ones perhaps."""
-    return sorted(config.keys() - set(properties))

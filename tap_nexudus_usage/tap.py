@@ -9,15 +9,20 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 import click
+import msgspec
 from singer_sdk import Tap
 from singer_sdk import typing as th
 from singer_sdk.configuration._dict_config import parse_environment_config
 from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers.capabilities import TapCapabilities
 from singer_sdk.plugin_base import JSONSchemaValidator, _ConfigInput
-from typing_extensions import override
+from singer_sdk.tap_base import CliTestOptionValue
+from typing_extensions import Self, override
 
 from tap_nexudus_usage import json_files
+from tap_nexudus_usage.connection import connect
+from tap_nexudus_usage.connection_test import check
+from tap_nexudus_usage.emitted import STATE_KEYS
 from tap_nexudus_usage.errors import SettingsError, Terminated
 from tap_nexudus_usage.logs import RedactingFilter, add_filter
 from tap_nexudus_usage.redaction import Redactor
@@ -237,11 +242,17 @@ class TapNexudusUsage(Tap):
     def load_state(self, state: dict[str, Any]) -> None:
         """Take over the state; raises SettingsError where it isn't one."""
         bookmarks = state.get("bookmarks", None if state else {})
-        if not isinstance(bookmarks, dict) or not all(
-            isinstance(bookmark, dict) for bookmark in bookmarks.values()
+        if not (
+            _can_be_written(state)
+            and isinstance(bookmarks, dict)
+            and all(isinstance(bookmark, dict) for bookmark in bookmarks.values())
         ):
             message = "The state can't be understood; restore it, or start over without one"
             raise SettingsError(message)
+        for bookmark in bookmarks.values():
+            # What other taps leave there, partitions and so on, the SDK would look into.
+            for name in bookmark.keys() - STATE_KEYS:
+                del bookmark[name]
         super().load_state(state)
 
     @cached_property
@@ -304,17 +315,42 @@ class TapNexudusUsage(Tap):
         """Run a sync as the SDK does, with readable errors, redacted logs and our signals."""
         super(Tap, cls).invoke(about=about, about_format=about_format)
         cls.print_version(print_fn=cls.logger.info)
-        config = config or _ConfigInput()
-        tap = cls(
-            config=config.config,
+        tap = cls._make(
+            config,
             state=json_files.read(state, "state"),
             catalog=json_files.read(catalog, "catalog"),
-            parse_env_config=config.parse_env,
         )
-        add_filter(RedactingFilter(tap.redactor))
         for signum in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signum, tap._handle_termination)
+            signal.signal(signum, tap.terminate)
         tap.sync_all()
+
+    @classmethod
+    @override
+    def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
+        """Test the connection; the SDK's test is green wherever no record comes.
+
+        `--test=schema` is the SDK's. Raises the TapError of what doesn't work.
+        """
+        if value != CliTestOptionValue.All.value:
+            super().cb_test(ctx, param, value)
+            return
+        tap = cls._make(ctx.params.get("config"))
+        with connect(
+            tap.settings,
+            clock_speed=tap.clock_speed,
+            redactor=tap.redactor,
+            on_answer=lambda *_: None,
+        ) as connection:
+            for line in check(connection, tap.settings):
+                logger.info("%s", line)
+        ctx.exit()
+
+    @classmethod
+    def _make(cls, config: _ConfigInput | None, **kwargs: Any) -> Self:
+        config = config or _ConfigInput()
+        tap = cls(config=config.config, parse_env_config=config.parse_env, **kwargs)
+        add_filter(RedactingFilter(tap.redactor))
+        return tap
 
     @classmethod
     @override
@@ -327,7 +363,7 @@ class TapNexudusUsage(Tap):
         except OSError as error:
             message = f"The config file can't be read: {error.strerror or error}"
             raise SettingsError(message) from error
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             message = "The config file must hold a JSON object"
             raise SettingsError(message) from error
 
@@ -338,9 +374,8 @@ class TapNexudusUsage(Tap):
     def _setup_signal_handlers(self) -> None:
         """Leave the process's signals alone; `invoke` sets them."""
 
-    @override
-    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
-        """Ask the run to end; the second time, end it."""
+    def terminate(self, signum: int, _: FrameType | None = None) -> None:
+        """Ask the run to end; the second time, end the process."""
         if self._terminated_by is not None:
             os._exit(128 + signum)
         self._terminated_by = signum
@@ -349,3 +384,12 @@ class TapNexudusUsage(Tap):
         """Raise Terminated where a signal has asked for the end."""
         if self._terminated_by is not None:
             raise Terminated(self._terminated_by)
+
+
+def _can_be_written(state: Any) -> bool:
+    """Whether a state can be passed on, as it is with the first message: it may be no Unicode."""
+    try:
+        msgspec.json.encode(state)
+    except (UnicodeEncodeError, RecursionError):
+        return False
+    return True

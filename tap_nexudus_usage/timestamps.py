@@ -34,7 +34,11 @@ def _canonical_with_offset(value: str) -> str:
         raise ValueError(message)
     base, fraction, hours, minutes = match.groups(default="")
     local = datetime.fromisoformat(f"{base}.{fraction[1:7]:0<6}{hours}:{minutes}")
-    return from_datetime(local)
+    try:
+        return from_datetime(local)
+    except OverflowError as error:
+        message = "beyond the calendar in UTC"
+        raise ValueError(message) from error
 
 
 def from_datetime(moment: datetime) -> str:

@@ -103,11 +103,14 @@ class Transport:
         self._closed = False
         self._lock = threading.Lock()
         self._local = threading.local()
+        self._sessions: list[requests.Session] = []
 
     def close(self) -> None:
         """From now on nothing more is told of calls still under way, nor done about them."""
         with self._lock:
             self._closed = True
+            for session in self._sessions:
+                session.close()
 
     def call(self, call: Call, parse: Callable[[bytes], T], *, tries: int | None = None) -> T:
         """The parsed answer to `call`.
@@ -187,6 +190,8 @@ class Transport:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
             session = self._local.session = self._new_session()
+            with self._lock:
+                self._sessions.append(session)
         return session
 
     def _hold(self, failed: _Failed, answer: requests.Response, budget: _Budget) -> None:

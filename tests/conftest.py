@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from outcomes import Finished, Run
+from tap_server import STRICT
 
 from tap_nexudus_usage import timestamps
 from tap_nexudus_usage.sandbox.records import Ledger
@@ -22,7 +24,6 @@ from tap_nexudus_usage.sandbox.tokens import User
 from tap_nexudus_usage.sandbox.world import World
 from tap_nexudus_usage.tap import TapNexudusUsage
 
-STREAM = "coworker_extra_service_use_histories"
 SEED = 20250115
 DATE_TIMES = ("BookingFromTime", "BookingToTime", "CreatedOn", "UpdatedOn")
 
@@ -49,34 +50,6 @@ class FastTap(TapNexudusUsage):
     """The tap with its throttle's time and backoff a thousand times as fast."""
 
     clock_speed = 1_000.0
-
-
-@dataclass
-class Run:
-    """What a run of the tap wrote, and what it raised."""
-
-    messages: list[dict[str, Any]]
-    error: BaseException | None = None
-
-    @property
-    def records(self) -> list[dict[str, Any]]:
-        return [message["record"] for message in self.messages if message["type"] == "RECORD"]
-
-    @property
-    def ids(self) -> list[int]:
-        return [record["Id"] for record in self.records]
-
-    @property
-    def states(self) -> list[dict[str, Any]]:
-        return [message["value"] for message in self.messages if message["type"] == "STATE"]
-
-    @property
-    def state(self) -> dict[str, Any]:
-        return self.states[-1]
-
-    @property
-    def bookmark(self) -> dict[str, Any]:
-        return self.state["bookmarks"][STREAM]
 
 
 @dataclass
@@ -129,7 +102,7 @@ class Bench:
             except Exception as raised:  # noqa: BLE001 - for the test to judge
                 error = raised
         stdout.flush()
-        lines = stdout.buffer.getvalue().decode().splitlines()
+        lines = stdout.buffer.getvalue().split(b"\n")[:-1]
         return Run([json.loads(line) for line in lines], error)
 
     def read(self, **settings: Any) -> Run:
@@ -162,8 +135,15 @@ def make_bench() -> Iterator[Callable[..., Bench]]:
     """Start sandboxes that end with the test."""
     with contextlib.ExitStack() as stack:
 
-        def make(records: int = 20, *, user: User | None = None, **options: Any) -> Bench:
-            world = World(Ledger(records, SEED), user=user or User(), **options)
+        def make(
+            records: int = 20,
+            *,
+            ledger: Ledger | None = None,
+            user: User | None = None,
+            **options: Any,
+        ) -> Bench:
+            ledger = Ledger(records, SEED) if ledger is None else ledger
+            world = World(ledger, user=user or User(), **options)
             return Bench(stack.enter_context(Sandbox(world)))
 
         yield make
@@ -175,28 +155,10 @@ def bench(make_bench: Callable[..., Bench]) -> Bench:
     return make_bench()
 
 
-@dataclass
-class Finished:
-    """A process that has ended."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def last_line(self) -> str:
-        return self.stderr.strip().splitlines()[-1]
-
-    @property
-    def run(self) -> Run:
-        return Run([json.loads(line) for line in self.stdout.splitlines()])
-
-
 def run_tap(*args: str, env: dict[str, str] | None = None) -> Finished:
     """Run the tap's command line as a process of its own, where any warning is an error."""
-    end_of_life = f"ignore:Python 3.{sys.version_info.minor} reached its end of life"
     finished = subprocess.run(
-        [sys.executable, "-Werror", f"-W{end_of_life}", "-m", "tap_nexudus_usage", *args],
+        [sys.executable, *STRICT, "-m", "tap_nexudus_usage", *args],
         capture_output=True,
         check=False,
         env=env,

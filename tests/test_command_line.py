@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import STREAM, Bench, Finished, run_tap, run_tap_with
+from conftest import Bench, run_tap, run_tap_with
+from outcomes import STREAM, Finished
 
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.tokens import User

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import STREAM, Bench, run_tap_with
+from conftest import Bench, run_tap_with
+from outcomes import STREAM
 
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.tap import TapNexudusUsage

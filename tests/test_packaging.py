@@ -11,7 +11,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import STREAM, Bench
+from conftest import Bench
+from outcomes import STREAM
 
 PROJECT = Path(__file__).parents[1]
 UV = Path(sys.executable).parent / "uv"

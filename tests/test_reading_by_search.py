@@ -12,9 +12,10 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from conftest import SEED, STREAM, Bench, Run, run_measured
+from conftest import SEED, Bench, run_measured
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from outcomes import STREAM, Run
 
 from tap_nexudus_usage import streams
 from tap_nexudus_usage.errors import AccessError, ApiError

@@ -10,7 +10,8 @@ from typing import Any
 from urllib.parse import urlparse
 
 import pytest
-from conftest import SEED, STREAM, Bench
+from conftest import SEED, Bench
+from outcomes import STREAM
 from singer_sdk.testing import get_tap_test_class
 
 from tap_nexudus_usage.errors import SettingsError

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import STREAM, Bench, Finished, run_measured, run_tap_with
+from conftest import Bench, run_measured, run_tap_with
+from outcomes import STREAM, Finished
 
 from tap_nexudus_usage import streams
 from tap_nexudus_usage.errors import ApiError, SettingsError

@@ -142,23 +142,28 @@ class Api:
         response = self._throttled(request)
         if response is None:
             fault = world.fault_for(endpoint, ids)
-            if fault is not None and fault.kind == "expire_token":
-                world.tokens.expire_all()
-                fault = None
-            if fault is not None and fault.kind == "hang":
-                await _hang(request, fault.seconds)
-                fault = None
+            if fault is not None:
+                await self._go_wrong(request, fault)
             if fault is not None and fault.kind == "answer":
                 response = Response(fault.body, fault.status, dict(fault.headers))
             elif role is not None and not self._may(request, role):
                 response = Response(status_code=401)
             else:
                 response = answer()
-            if fault is not None and fault.kind != "answer":
-                response = BrokenResponse(response, fault)
+            if fault is not None:
+                response = _spoil(response, fault)
         client_id = request.headers.get("client_id")
         world.calls.append(Call(endpoint, response.status_code, tuple(ids), client_id))
         return response
+
+    async def _go_wrong(self, request: Request, fault: Fault) -> None:
+        """Do what a fault does before there is an answer."""
+        if fault.kind == "expire_token":
+            self._world.tokens.expire_all()
+        elif fault.kind == "hang":
+            await _hang(request, fault.seconds)
+        elif fault.kind == "refuse":
+            await request.scope["state"]["refuse"](fault.seconds)
 
     def _throttled(self, request: Request) -> Response | None:
         throttles = [self._world.throttle]
@@ -173,6 +178,19 @@ class Api:
     def _may(self, request: Request, role: str) -> bool:
         good_token = self._world.tokens.is_good(request.headers.get("Authorization"))
         return good_token and role in self._world.user.roles
+
+
+def _spoil(response: Response, fault: Fault) -> Response:
+    """The response as a fault leaves it."""
+    if fault.kind in {"reset", "reset_in_body", "truncate"}:
+        return BrokenResponse(response, fault)
+    if fault.kind == "duplicate" and response.status_code == 200:
+        content = msgspec.json.decode(response.body)
+        if isinstance(content, list):
+            return _json(content * 2)
+        if "Records" in content:
+            return _json({**content, "Records": [r for r in content["Records"] for _ in range(2)]})
+    return response
 
 
 class BrokenResponse(Response):

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Endpoint = Literal["token", "one", "many", "search"]
-Kind = Literal["answer", "reset", "reset_in_body", "truncate", "hang", "expire_token"]
+Kind = Literal[
+    "answer", "reset", "reset_in_body", "truncate", "duplicate", "hang", "refuse", "expire_token"
+]
 
 
 @dataclass
@@ -16,8 +18,9 @@ class Fault:
 
     Attributes:
         kind: `answer` with `status`, `body` and `headers`; `reset` the connection before an answer
-            or within its body; `truncate` the body of the good answer; `hang` for `seconds`, then
-            answer well; `expire_token`: all access tokens expire just before the call.
+            or within its body; `truncate` the body of the good answer; `duplicate` the records in
+            it; `hang` for `seconds`, then answer well; `refuse` connections for `seconds`, having
+            ended all there are; `expire_token`: all access tokens expire just before the call.
         endpoints: on which calls; empty: on all.
         ids: only on calls for one of these Ids; empty: whatever they ask for.
         min_ids: only on calls for so many Ids or more.

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 import time
+from functools import partial
 from types import TracebackType
 
 import uvicorn
@@ -29,6 +30,26 @@ class _Protocol(H11Protocol):
 class _Server(uvicorn.Server):
     """Ends at once, where uvicorn takes its time: a fifth of a second for every test."""
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.lifespan.state["refuse"] = self.refuse
+        await super().startup(sockets)
+
+    async def refuse(self, seconds: float) -> None:
+        """Refuse connections for a while, having ended all there are."""
+        (listener,) = self.servers
+        address = listener.sockets[0].getsockname()
+        listener.close()
+        self._end_connections()
+        await asyncio.sleep(seconds)
+        protocol = partial(
+            _Protocol,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        if not self.should_exit:
+            self.servers = [await asyncio.get_running_loop().create_server(protocol, *address)]
+
     async def main_loop(self) -> None:
         while not self.should_exit:  # noqa: ASYNC110 - a signal handler sets it
             await asyncio.sleep(0.01)
@@ -38,6 +59,11 @@ class _Server(uvicorn.Server):
             server.close()
         for listener in sockets or []:
             listener.close()
+        self._end_connections()
+        # asyncio closes their sockets on its next round.
+        await asyncio.sleep(0)
+
+    def _end_connections(self) -> None:
         for connection in list(self.server_state.connections):
             connection.transport.abort()
 

@@ -1,0 +1,54 @@
+"""What came of a run of the tap."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+STREAM = "coworker_extra_service_use_histories"
+
+
+@dataclass
+class Run:
+    """What a run of the tap wrote, and what it raised."""
+
+    messages: list[dict[str, Any]]
+    error: BaseException | None = None
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [message["record"] for message in self.messages if message["type"] == "RECORD"]
+
+    @property
+    def ids(self) -> list[int]:
+        return [record["Id"] for record in self.records]
+
+    @property
+    def states(self) -> list[dict[str, Any]]:
+        return [message["value"] for message in self.messages if message["type"] == "STATE"]
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return self.states[-1]
+
+    @property
+    def bookmark(self) -> dict[str, Any]:
+        return self.state["bookmarks"][STREAM]
+
+
+@dataclass
+class Finished:
+    """A process that has ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def last_line(self) -> str:
+        return (self.stderr.strip().splitlines() or [""])[-1]
+
+    @property
+    def run(self) -> Run:
+        return Run([json.loads(line) for line in self.stdout.splitlines()])

@@ -1,0 +1,250 @@
+"""The fault campaign: whatever goes wrong over several runs, nothing is lost, nothing leaks.
+
+Each seed is a schedule of its own, see schedules.py, and the number in brackets behind a test's
+name. FAULT_SCHEDULES says how many there are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from conftest import Bench
+from model_target import ModelTarget
+from schedules import CLOCK_SPEED, LOOKBACK_HOURS, PlannedRun, Schedule, describe, draw, quiet
+from tap_server import Drain, Order, TapServer
+
+from tap_nexudus_usage.sandbox.records import Ledger
+from tap_nexudus_usage.sandbox.tokens import User
+
+SCHEDULES = int(os.environ.get("FAULT_SCHEDULES", "200"))
+
+LONGEST_RUN = 30.0
+"""Seconds, after which a run counts as one that never ends."""
+
+SIGNALS = {
+    "terminate": signal.SIGTERM,
+    "twice": signal.SIGTERM,
+    "interrupt": signal.SIGINT,
+    "kill": signal.SIGKILL,
+}
+
+
+@pytest.fixture(scope="module")
+def tap_server() -> Iterator[TapServer]:
+    with TapServer() as server:
+        yield server
+
+
+@dataclass
+class Outcome:
+    """What came of a run."""
+
+    code: int
+    stdout: bytes
+    stderr: str
+
+    @property
+    def last_line(self) -> str:
+        return (self.stderr.strip().splitlines() or [""])[-1]
+
+
+class Campaign:
+    """A schedule under way."""
+
+    def __init__(self, schedule: Schedule, bench: Bench, server: TapServer) -> None:
+        self.bench = bench
+        self.target = ModelTarget()
+        self._schedule = schedule
+        self._server = server
+        self._chance = random.Random(schedule.records)  # noqa: S311 - chance, no secret
+        self._may_repeat = len({planned.way for planned in schedule.runs}) > 1
+        self._configured = set(bench.ledger)
+
+    def change_ledger(self, planned: PlannedRun) -> None:
+        ledger, chance = self.bench.ledger, self._chance
+        ids = list(ledger)
+        for record_id in chance.sample(ids, min(planned.deletes, len(ids))):
+            ledger.delete(record_id)
+        ids = list(ledger)
+        for record_id in chance.sample(ids, min(planned.updates, len(ids))):
+            ledger.change(record_id, CreditUsed=chance.randint(0, 999))
+        for _ in range(planned.inserts):
+            ledger.insert()
+        self._configured.update(ledger)
+
+    def perform(self, planned: PlannedRun) -> Outcome:
+        """Run the tap as planned, and let the target take what came."""
+        self.bench.world.faults[:] = planned.faults
+        record_ids = sorted(self._configured) if planned.way == "id" else None
+        config = self.bench.settings(**self._schedule.settings, record_ids=record_ids)
+        Path("config.json").write_text(json.dumps(config), encoding="utf-8")
+        Path("state.json").write_text(json.dumps(self.target.state), encoding="utf-8")
+        order = Order(
+            ["--config", "config.json", "--state", "state.json"],
+            str(Path.cwd()),
+            {**os.environ, "LOGLEVEL": self._schedule.log_level},
+            CLOCK_SPEED,
+            self._schedule.state_every,
+            planned.output if planned.ending == "full" else None,
+        )
+        self.bench.world.calls.clear()
+        outcome = self._run(order, planned)
+        self.target.take(outcome.stdout, may_repeat=self._may_repeat)
+        return outcome
+
+    def _run(self, order: Order, planned: PlannedRun) -> Outcome:
+        stderr = Drain()
+        if planned.ending == "full":
+            stdout = None
+            out = os.open("output.jsonl", os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+        else:
+            stdout = Drain(planned.output if planned.ending == "close" else None)
+            out = stdout.write_end
+        pid = self._server.start(order, out, stderr.write_end)
+        os.close(out)
+        os.close(stderr.write_end)
+        self._interfere(pid, planned)
+        code = self._server.wait()
+        stderr.join()
+        if stdout is None:
+            return Outcome(code, Path("output.jsonl").read_bytes(), stderr.content.decode())
+        stdout.join()
+        return Outcome(code, stdout.content, stderr.content.decode())
+
+    def _interfere(self, pid: int, planned: PlannedRun) -> None:
+        """Send the signal planned when its moment comes; end a run that doesn't end."""
+        deadline = time.monotonic() + LONGEST_RUN
+        signum = SIGNALS.get(planned.ending)
+        calls = self.bench.world.calls
+        while signum is not None and not self._server.has_ended(0.001):
+            if len(calls) >= planned.calls or time.monotonic() > deadline:
+                time.sleep(planned.delay)
+                for _ in range(2 if planned.ending == "twice" else 1):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signum)
+                break
+        if not self._server.has_ended(deadline - time.monotonic()):
+            os.kill(pid, signal.SIGKILL)
+            pytest.fail("the run doesn't end")
+
+    def assert_fits(self, planned: PlannedRun, outcome: Outcome) -> None:
+        """Exit code and last line fit what happened, and nobody is left with half a line."""
+        code, last_line = outcome.code, outcome.last_line
+        signum = SIGNALS.get(planned.ending)
+        if code < 0:
+            # Killed, or signalled twice, or before anything was done or after everything was.
+            assert code == -(signum or 0)
+            done = outcome.stdout.splitlines()[-1:]
+            assert code == -signal.SIGKILL or planned.ending == "twice" or is_state(done)
+            return
+        assert "This is a bug" not in outcome.stderr
+        assert "Traceback" not in outcome.stderr or self._schedule.log_level == "DEBUG"
+        if code > 128:
+            assert code == 128 + (signum or 0)
+            assert "Stopped by SIG" in last_line or planned.ending == "twice"
+        elif code == 1:
+            assert "CRITICAL" in last_line
+        else:
+            assert code == 0
+            # A pipe takes more than its reader ever reads.
+            if planned.ending != "close":
+                self.assert_all_held(planned)
+        whole = code in {0, 1, 130, 143} and planned.ending not in {"twice", "close", "full"}
+        if whole and outcome.stdout:
+            assert is_state(outcome.stdout.splitlines()[-1:]) or code > 128
+
+    def assert_all_held(self, planned: PlannedRun) -> None:
+        ledger = self.bench.ledger
+        for record_id in ledger:
+            assert self.target.holds(self.bench.expected(record_id)), record_id
+        if self._deletions_come(planned):
+            for record_id in self._configured.difference(ledger):
+                assert self.target.has_deleted(record_id), record_id
+
+    def assert_nothing_lost(self, planned: PlannedRun) -> None:
+        """Each record is held, or the state will bring it; so is each deletion."""
+        lookback = timedelta(hours=LOOKBACK_HOURS) if planned.way == "search" else None
+        ledger = self.bench.ledger
+        for record_id in ledger:
+            record = self.bench.expected(record_id)
+            assert self.target.holds(record) or self.target.state_brings(record, lookback), record
+        if self._deletions_come(planned):
+            for record_id in self._configured.difference(ledger):
+                known = str(record_id) in self.target.emitted
+                assert known or self.target.has_deleted(record_id), record_id
+
+    def _deletions_come(self, planned: PlannedRun) -> bool:
+        tombstones = self._schedule.settings["on_missing_record"] == "tombstone"
+        return tombstones and planned.way == "id" and not self._may_repeat
+
+    def assert_nothing_leaks(self, outcome: Outcome) -> None:
+        user, written = (
+            self.bench.world.user,
+            outcome.stdout.decode(errors="replace") + outcome.stderr,
+        )
+        password = user.password
+        secrets = [user.username, quote(user.username), password, quote(password), user.totp_secret]
+        for secret in [*secrets, json.dumps(password)[1:-1], *self.bench.world.tokens.issued]:
+            assert secret is not None
+            assert secret not in written
+        # What the server said can't have forged a line.
+        assert "\x1b" not in outcome.stderr
+        assert "\nCRITICAL | all is well" not in outcome.stderr
+
+
+def is_state(lines: list[bytes]) -> bool:
+    """Whether these are STATE messages, or none."""
+    return all(json.loads(line)["type"] == "STATE" for line in lines)
+
+
+class AdvancingTime:
+    """Stamps of changes, each some minutes after the one before."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._moment = datetime(2026, 1, 5, 9, tzinfo=timezone.utc)
+        self._chance = chance
+
+    def __call__(self) -> datetime:
+        self._moment += timedelta(seconds=self._chance.choice((0.001, 30, 600, 2_000)))
+        return self._moment
+
+
+@pytest.mark.parametrize("seed", range(SCHEDULES))
+def test_nothing_is_lost_and_nothing_leaks(
+    tap_server: TapServer, make_bench: Callable[..., Bench], seed: int
+) -> None:
+    schedule = draw(seed)
+    print(describe(schedule))  # noqa: T201 - shown when it fails
+    ledger = Ledger(schedule.records, seed, now=AdvancingTime(random.Random(seed)))  # noqa: S311
+    bench = make_bench(
+        ledger=ledger,
+        user=User("leaky.user@example.com", 'pä"ss wörd+/&', "JBSWY3DPEHPK3PXP"),
+        throttled=schedule.throttled,
+        time_scale=1 / CLOCK_SPEED,
+        get_many_role=schedule.get_many_role,
+        dir_reading=schedule.dir_reading,
+    )
+    bench.world.tokens.lifetime = 1e9
+    bench.config["totp_secret"] = bench.world.user.totp_secret
+    campaign = Campaign(schedule, bench, tap_server)
+
+    for planned in [*schedule.runs, quiet(schedule.runs[0].way)]:
+        campaign.change_ledger(planned)
+        outcome = campaign.perform(planned)
+        print(outcome.code, outcome.last_line)  # noqa: T201
+        campaign.assert_fits(planned, outcome)
+        campaign.assert_nothing_lost(planned)
+        campaign.assert_nothing_leaks(outcome)
+
+    campaign.assert_all_held(schedule.runs[0])
