@@ -1,10 +1,10 @@
 # Everything happens in .venv, made from constraints.txt; only Python, pip and make are needed.
 PYTHON ?= python3
 BIN := .venv/bin
-PATHS := tap_nexudus_usage tests demo
+PATHS := tap_nexudus_usage tests demo tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint format types constraints clean
+.PHONY: help demo test test-long lint format types audit constraints clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -15,8 +15,8 @@ demo: .venv/installed ## Run the tap under Meltano against a sandbox, twice
 test: .venv/installed ## Run the quick tests
 	$(BIN)/pytest
 
-test-long: .venv/installed ## Run all tests, with many more examples (some twenty minutes)
-	SEARCH_EXAMPLES=5000 $(BIN)/pytest -m "long or not long"
+test-long: .venv/installed ## Run all tests, with many more examples (half an hour)
+	SEARCH_EXAMPLES=5000 FAULT_SCHEDULES=3000 $(BIN)/pytest -m "long or not long"
 
 lint: .venv/installed ## Check style
 	$(BIN)/ruff format --check $(PATHS)
@@ -28,6 +28,9 @@ format: .venv/installed ## Mend style
 
 types: .venv/installed ## Check types
 	$(BIN)/mypy
+
+audit: .venv/installed ## Look for known vulnerabilities in the pinned versions
+	$(BIN)/python tools/audit.py constraints.txt
 
 constraints: .venv/installed ## Pin the newest versions of everything
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 \

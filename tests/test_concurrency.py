@@ -1,0 +1,144 @@
+"""Threads: as many as configured, none left behind, and none that goes on after the end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from conftest import Bench
+from outcomes import Run
+
+from tap_nexudus_usage.concurrency import fetch_ahead
+from tap_nexudus_usage.errors import ApiError, InvalidRecordError, OutputError, Terminated
+from tap_nexudus_usage.sandbox.faults import Fault
+from tap_nexudus_usage.streams import UsageStream
+from tap_nexudus_usage.tap import TapNexudusUsage
+
+IDS = 400
+SLOW = 0.02
+"""Seconds that each answer takes."""
+
+
+@pytest.fixture
+def slow_bench(make_bench: Callable[..., Bench]) -> Bench:
+    bench = make_bench(IDS, latency=SLOW)
+    bench.config |= {"batch_size": 1, "max_concurrent_requests": 16, "max_retries": 2}
+    return bench
+
+
+def fetchers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "nexudus-fetch"]
+
+
+def assert_all_over(bench: Bench) -> None:
+    """Threads end with the call they are in, and no call follows."""
+    deadline = time.monotonic() + 5
+    while fetchers():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    calls = len(bench.world.calls)
+    time.sleep(5 * SLOW)
+    assert len(bench.world.calls) == calls
+
+
+def fail_in_a_call(bench: Bench, _: pytest.MonkeyPatch) -> type[BaseException]:
+    bench.world.faults.append(Fault(status=418, endpoints=("one",), skip=60, times=None))
+    return ApiError
+
+
+def fail_in_a_record(bench: Bench, _: pytest.MonkeyPatch) -> type[BaseException]:
+    bench.ledger.change(list(bench.ledger)[60], CreditUsed="many")
+    return InvalidRecordError
+
+
+def fail_to_write(bench: Bench, patch: pytest.MonkeyPatch) -> type[BaseException]:
+    def write(_: UsageStream, record: dict[str, object]) -> None:
+        if record["Id"] == list(bench.ledger)[60]:
+            raise OutputError
+
+    patch.setattr(UsageStream, "_write_record_message", write)
+    return OutputError
+
+
+def be_terminated(bench: Bench, patch: pytest.MonkeyPatch) -> type[BaseException]:
+    def raise_if_terminated(_: TapNexudusUsage) -> None:
+        if len(bench.world.calls) > 60:
+            raise Terminated(15)
+
+    patch.setattr(TapNexudusUsage, "raise_if_terminated", raise_if_terminated)
+    return Terminated
+
+
+@pytest.mark.parametrize("fail", [fail_in_a_call, fail_in_a_record, fail_to_write, be_terminated])
+def test_a_run_that_fails_leaves_no_thread_and_makes_no_further_call(
+    slow_bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    fail: Callable[[Bench, pytest.MonkeyPatch], type[BaseException]],
+) -> None:
+    kind = fail(slow_bench, monkeypatch)
+
+    run: Run | None = None
+    try:
+        run = slow_bench.run()
+        raised = run.error
+    except Terminated as terminated:
+        raised = terminated
+
+    # Held on to, as a runner's handler would: its traceback keeps everything alive.
+    assert isinstance(raised, kind)
+    assert_all_over(slow_bench)
+    assert len(slow_bench.world.calls) < IDS / 2
+
+
+def test_faults_and_slow_answers_leave_no_thread(slow_bench: Bench) -> None:
+    slow_bench.world.faults += [
+        Fault("reset", endpoints=("one",), skip=20, times=10),
+        Fault(status=500, endpoints=("one",), skip=60, times=10),
+        Fault("expire_token", endpoints=("one",), skip=100),
+        Fault(status=409, headers={"Retry-After": "30"}, endpoints=("one",), skip=150, times=16),
+        Fault("hang", endpoints=("one",), skip=200, times=3),
+    ]
+
+    run = slow_bench.read(request_timeout=0.2, max_retries=8)
+
+    assert run.ids == list(slow_bench.ledger)
+    assert slow_bench.world.tokens.grants <= 3
+    assert_all_over(slow_bench)
+
+
+def test_a_failed_call_is_raised_while_an_earlier_one_still_runs() -> None:
+    never = threading.Event()
+
+    def calls() -> Iterator[Callable[[], int]]:
+        yield lambda: int(never.wait(30))
+        yield lambda: 1 // 0
+
+    begin = time.monotonic()
+    with pytest.raises(ZeroDivisionError):
+        next(fetch_ahead(calls(), threads=2, on_poll=lambda: None))
+
+    assert time.monotonic() - begin < 10
+    never.set()
+
+
+def test_results_come_in_order_and_no_more_is_fetched_than_fits() -> None:
+    started: list[int] = []
+
+    def call(number: int) -> int:
+        started.append(number)
+        time.sleep(0.001 * (number % 3))
+        return number
+
+    def calls() -> Iterator[Callable[[], int]]:
+        for number in range(200):
+            yield lambda number=number: call(number)  # type: ignore[misc]
+
+    got = []
+    for number in fetch_ahead(calls(), threads=4, on_poll=lambda: None):
+        got.append(number)
+        assert len(started) <= len(got) + 8
+
+    assert got == list(range(200))
+    assert not fetchers()
