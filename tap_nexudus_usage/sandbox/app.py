@@ -75,8 +75,8 @@ class Api:
         record_id: int = request.path_params["record_id"]
 
         def answer() -> Response:
-            record = self._world.ledger.get(record_id)
-            return Response(status_code=404) if record is None else _json(record)
+            record = self._world.ledger.json(record_id)
+            return Response(status_code=404) if record is None else _json_of(record)
 
         return await self._respond(request, "one", (record_id,), answer, role=READ)
 
@@ -90,7 +90,9 @@ class Api:
                 return Response(status_code=problem)
             records = filter(None, map(self._world.ledger.get, ids))
             # In no order that a client could rely on.
-            return _json(sorted(records, key=lambda record: str(record["UniqueId"])))
+            in_order = sorted(records, key=lambda record: str(record["UniqueId"]))
+            parts = (self._world.ledger.json(record["Id"]) or b"" for record in in_order)
+            return _json_of(b"[" + b",".join(parts) + b"]")
 
         return await self._respond(request, "many", ids, answer, role=self._world.get_many_role)
 
@@ -280,4 +282,8 @@ class Control:
 
 
 def _json(content: Any, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(content), status, media_type="application/json")
+    return _json_of(msgspec.json.encode(content), status)
+
+
+def _json_of(body: bytes, status: int = 200) -> Response:
+    return Response(body, status, media_type="application/json")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import random
 import uuid
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, overload
+
+import msgspec
+from typing_extensions import override
 
 Record = dict[str, Any]
 
@@ -45,6 +48,30 @@ def _utc_now() -> datetime:
     return datetime.now(timezone.utc)
 
 
+class _Ids(Sequence[int]):
+    """Ids by stamp, looked up when needed: a search shows one page of what may be very many."""
+
+    def __init__(self, by_stamp: Sequence[tuple[str, int]], positions: range) -> None:
+        self._by_stamp = by_stamp
+        self._positions = positions
+
+    @override
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> _Ids: ...
+
+    @override
+    def __getitem__(self, index: int | slice) -> int | _Ids:
+        if isinstance(index, slice):
+            return _Ids(self._by_stamp, self._positions[index])
+        return self._by_stamp[self._positions[index]][1]
+
+
 class Ledger:
     """Records by Id; the same seed and count give the same ledger."""
 
@@ -55,6 +82,7 @@ class Ledger:
         self._random = random.Random(seed)  # noqa: S311 - data, no secret
         self._now = now
         self._records: dict[int, Record] = {}
+        self._json: dict[int, bytes] = {}
         self._by_stamp: list[tuple[str, int]] = []
         for record_id in sorted(self._random.sample(range(10_000_000, 100_000_000), count)):
             self._records[record_id] = self._generate(record_id)
@@ -75,15 +103,21 @@ class Ledger:
         """The record with this Id, as the API sends it."""
         return self._records.get(record_id)
 
-    def updated_between(self, start: str, end: str) -> list[int]:
+    def json(self, record_id: int) -> bytes | None:
+        """The same as the JSON to send, made once: a sandbox must not be what a bench measures."""
+        if record_id not in self._json and record_id in self._records:
+            self._json[record_id] = msgspec.json.encode(self._records[record_id])
+        return self._json.get(record_id)
+
+    def updated_between(self, start: str, end: str) -> Sequence[int]:
         """The Ids of those stamped from `start` to `end`, both in, earliest first.
 
         The bounds are such as `stamp_key` gives; "" and "~" leave an end open. Records without a
-        stamp are in no range.
+        stamp are in no range. To be used before the ledger changes.
         """
         first = bisect_left(self._by_stamp, (start, 0))
         last = bisect_right(self._by_stamp, (end, 2**63))
-        return [record_id for _, record_id in self._by_stamp[first:last]]
+        return _Ids(self._by_stamp, range(first, last))
 
     def change(self, record_id: int, **fields: Any) -> Record:
         """Set fields of a record; `UpdatedOn` becomes now unless it is among them."""
@@ -97,6 +131,7 @@ class Ledger:
         """Delete a record."""
         self._forget_stamp(record_id)
         del self._records[record_id]
+        self._json.pop(record_id, None)
 
     def _forget_stamp(self, record_id: int) -> None:
         stamp = self._records[record_id]["UpdatedOn"]
@@ -121,6 +156,7 @@ class Ledger:
 
     def _put(self, record_id: int, record: Record) -> None:
         self._records[record_id] = record
+        self._json.pop(record_id, None)
         if record["UpdatedOn"] is not None:
             insort(self._by_stamp, (stamp_key(record["UpdatedOn"]), record_id))
 

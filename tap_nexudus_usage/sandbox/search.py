@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
+import msgspec
+
 from tap_nexudus_usage.sandbox.records import Ledger, Record, stamp_key
 
 ENTITY = "CoworkerExtraServiceUseHistory"
@@ -39,7 +41,7 @@ def search(
     first, pages = (page - 1) * size, -(-len(records) // size)
     shown = records[first : first + size]
     return {
-        "Records": [ledger.get(record_id) for record_id in shown],
+        "Records": [msgspec.Raw(ledger.json(record_id) or b"null") for record_id in shown],
         "CurrentPage": page,
         "CurrentPageSize": size,
         "CurrentOrderField": query.get("orderBy", "Id"),
@@ -57,9 +59,7 @@ def _sorted(ledger: Ledger, query: Mapping[str, str], *, descending: bool) -> Se
     """The Ids of all records that the query asks for, in its order."""
     bounds = [_minute(query, f"{end}_{ENTITY}_UpdatedOn") for end in ("from", "to")]
     order_by = query.get("orderBy", "Id")
-    ids: Sequence[int] = list(ledger)
-    if any(bounds):
-        ids = ledger.updated_between(bounds[0] or "", bounds[1] or "~")
+    ids = ledger.updated_between(bounds[0] or "", bounds[1] or "~") if any(bounds) else list(ledger)
     if order_by != "UpdatedOn" or not any(bounds):
         ids = sorted(ids, key=lambda record_id: _order(ledger.get(record_id) or {}, order_by))
     if filters := _filters(query):
