@@ -216,6 +216,35 @@ def test_steering_over_http(bench: Bench) -> None:
     assert requests.get(f"{base}/calls", timeout=10).json()["one"] == 1
 
 
+def test_calls_are_told_one_by_one_and_forgotten(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(throttled=True)
+    control = f"{bench.sandbox.url}/control/calls"
+    token = str(bench.world.tokens.grant(password_form(bench), None)["access_token"])
+
+    statuses = [get(bench, f"{ENTITY}/5", token).status_code for _ in range(2)]
+    each = requests.get(f"{control}/each", timeout=10).json()
+    assert [(call["endpoint"], call["status"]) for call in each] == [("one", s) for s in statuses]
+    assert each[0]["time"] < each[1]["time"]
+
+    assert requests.delete(control, timeout=10).status_code == 204
+    assert get(bench, f"{ENTITY}/5", token).status_code == 404
+    assert requests.get(control, timeout=10).json()["all"] == 1
+
+
+def test_a_changed_record_is_served_as_it_is_now(bench: Bench) -> None:
+    first, second = list(bench.ledger)[:2]
+    paths = [f"{ENTITY}/{first}", f"{ENTITY}/?id=[{first}]", f"{ENTITY}?size=1"]
+    before = [get(bench, path).content for path in paths]
+
+    bench.ledger.change(first, CreditUsed=999)
+    assert all(b'"CreditUsed":999' in get(bench, path).content for path in paths)
+    bench.ledger.delete(first)
+    assert get(bench, paths[0]).status_code == 404
+    assert get(bench, paths[1]).json() == []
+    assert search(bench, "size=1")["Records"] == [bench.ledger.get(second)]
+    assert not any(b'"CreditUsed":999' in body for body in before)
+
+
 def test_dotnet_drops_trailing_zeros() -> None:
     from datetime import datetime, timezone  # noqa: PLC0415
 

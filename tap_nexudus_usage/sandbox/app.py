@@ -42,6 +42,8 @@ def make_app(world: World) -> Starlette:
             Route("/control/faults", control.add_fault, methods=["POST"]),
             Route("/control/faults", control.clear_faults, methods=["DELETE"]),
             Route("/control/calls", control.count_calls),
+            Route("/control/calls", control.forget_calls, methods=["DELETE"]),
+            Route("/control/calls/each", control.list_calls),
         ]
     )
 
@@ -155,7 +157,8 @@ class Api:
             if fault is not None:
                 response = _spoil(response, fault)
         client_id = request.headers.get("client_id")
-        world.calls.append(Call(endpoint, response.status_code, tuple(ids), client_id))
+        status = response.status_code
+        world.calls.append(Call(endpoint, status, tuple(ids), client_id, world.now()))
         return response
 
     async def _go_wrong(self, request: Request, fault: Fault) -> None:
@@ -238,7 +241,7 @@ class Control:
     async def list_records(self, _: Request) -> Response:
         """All records, as an array."""
         ledger = self._world.ledger
-        return _json([ledger.get(record_id) for record_id in ledger])
+        return _json_of(b"[" + b",".join(ledger.json(i) or b"" for i in ledger) + b"]")
 
     async def insert_record(self, request: Request) -> Response:
         """Insert a record with the fields given."""
@@ -279,6 +282,16 @@ class Control:
     async def count_calls(self, _: Request) -> Response:
         """The API's calls so far, by endpoint."""
         return _json(self._world.count())
+
+    async def forget_calls(self, _: Request) -> Response:
+        """Forget the calls so far, and that the throttle let them through."""
+        self._world.forget_calls()
+        return Response(status_code=204)
+
+    async def list_calls(self, _: Request) -> Response:
+        """The API's calls so far, one by one."""
+        calls = self._world.calls
+        return _json([{"endpoint": c.endpoint, "status": c.status, "time": c.time} for c in calls])
 
 
 def _json(content: Any, status: int = 200) -> Response:

@@ -78,6 +78,8 @@ def main(
                                      {"endpoints": ["many"], "status": 500, "times": 3}
       DELETE /control/faults         let all go well again
       GET    /control/calls          how many calls came in
+      DELETE /control/calls          forget them; the throttle's allowance is whole again
+      GET    /control/calls/each     endpoint and status of each, and its time in the API's seconds
 
     What a fault may say is described with `Fault` in tap_nexudus_usage/sandbox/faults.py.
     """  # noqa: D301 - click wants the character, not the two

@@ -17,12 +17,13 @@ from tap_nexudus_usage.sandbox.turmoil import Turmoil
 
 @dataclass(frozen=True)
 class Call:
-    """A call that came in, and what it was answered (0: nothing)."""
+    """A call that came in, what it was answered (0: nothing), and when, in the API's seconds."""
 
     endpoint: Endpoint
     status: int
     ids: tuple[int, ...]
     client_id: str | None
+    time: float
 
 
 @dataclass
@@ -59,6 +60,11 @@ class World:
     def __post_init__(self) -> None:
         """Make what depends on the options."""
         self.tokens = Tokens(self.user, self.now)
+        self.forget_calls()
+
+    def forget_calls(self) -> None:
+        """Begin anew: no call was made yet, and the throttle's allowance is whole."""
+        self.calls.clear()
         self.throttle = Throttle(self.now, GENERAL if self.throttled else ())
         self.post_throttle = Throttle(self.now, POST if self.throttled else ())
 
