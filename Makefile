@@ -1,10 +1,10 @@
 # Everything happens in .venv, made from constraints.txt; only Python, pip and make are needed.
 PYTHON ?= python3
 BIN := .venv/bin
-PATHS := tap_nexudus_usage tests demo tools
+PATHS := tap_nexudus_usage tests bench demo tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint format types audit constraints clean
+.PHONY: help demo test test-long bench lint format types audit constraints clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -17,6 +17,11 @@ test: .venv/installed ## Run the quick tests
 
 test-long: .venv/installed ## Run all tests, with many more examples (half an hour)
 	SEARCH_EXAMPLES=5000 FAULT_SCHEDULES=3000 $(BIN)/pytest -m "long or not long"
+
+# Options: REPEAT=3, ONLY=by-id or ONLY=by-id-2000.
+bench: .venv/bench/installed ## Measure the tap beside a bare script (an hour)
+	$(BIN)/python -m bench --python .venv/bench/bin/python \
+		$(if $(REPEAT),--repeat $(REPEAT)) $(if $(ONLY),--only $(ONLY))
 
 lint: .venv/installed ## Check style
 	$(BIN)/ruff format --check $(PATHS)
@@ -48,4 +53,12 @@ clean: ## Remove the environments and what runs left
 	VIRTUAL_ENV=.venv $(BIN)/uv pip sync --quiet --compile-bytecode \
 		--require-hashes constraints.txt
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+# What is measured has an environment of its own: the SDK imports numpy and others where they are
+# installed, which for the bench's plots they are, and for users they aren't.
+.venv/bench/installed: .venv/installed
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv/bench
+	VIRTUAL_ENV=.venv/bench $(BIN)/uv pip install --quiet --compile-bytecode \
+		--constraint constraints.txt --editable .
 	touch $@

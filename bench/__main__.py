@@ -1,0 +1,78 @@
+"""The bench's command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.measuring import measure, measure_start_up
+from bench.plots import plot
+from bench.processes import PROJECT, BenchError
+from bench.results import Results, as_json, machine
+from bench.tables import contender_row, tables
+from bench.workloads import ALL, QUICK, Workload
+
+
+def main() -> int:
+    """Measure, and leave tables, JSON and plots."""
+    args = _parse()
+    chosen = [w for w in (QUICK if args.quick else ALL) if _is_meant(w.name, args.only)]
+    is_whole = len(chosen) == len(ALL)
+    # What is committed comes from a whole bench only.
+    into: Path = args.into or PROJECT / ("bench" if is_whole else "output/bench")
+    into.mkdir(parents=True, exist_ok=True)
+    results = Results(machine())
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            _measure(results, chosen, args, Path(folder))
+        except BenchError as error:
+            sys.exit(str(error))
+    file = into / "results.json"
+    file.write_text(json.dumps(as_json(results), indent=1) + "\n", encoding="utf-8")
+    print(tables(results))
+    print("\nWritten:", *[file, *plot(results, into)])
+    return 0
+
+
+def _measure(
+    results: Results, workloads: Sequence[Workload], args: argparse.Namespace, folder: Path
+) -> None:
+    """Fill the results, and tell of each workload as it is done."""
+    # Not resolved: the link's place is what tells Python which environment it is of.
+    python = str(args.python.absolute())
+    results.start_up = measure_start_up(python=python, repeat=args.repeat, folder=folder)
+    for workload in workloads:
+        result = measure(workload, python=python, repeat=args.repeat, folder=folder)
+        results.workloads.append(result)
+        for runs in result.contenders:
+            print("  ".join(contender_row(result, runs)), file=sys.stderr, flush=True)
+
+
+def _is_meant(name: str, only: str) -> bool:
+    """Whether a workload is the one of that name, or one of those whose names begin with it."""
+    return not only or name == only or name.startswith(f"{only}-")
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--repeat", type=int, default=5, help="runs of each contender")
+    parser.add_argument(
+        "--only", default="", help="the workload of this name, or those that begin with it: by-id"
+    )
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: does the bench work?")
+    parser.add_argument(
+        "--python",
+        type=Path,
+        default=sys.executable,
+        help="the contenders' Python, with the tap and nothing else",
+    )
+    parser.add_argument("--into", type=Path, help="folder for JSON and plots")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""Runs the contenders of a workload in turns, and counts only runs whose output is right."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.allowance import shares_used
+from bench.checking import Expected, check, expect, last_state, record_id_of
+from bench.processes import run
+from bench.results import Alone, Result, Runs, Sample, set_ratios
+from bench.server import Server, serve
+from bench.workloads import CONTENDERS, Contender, Workload
+from tap_nexudus_usage.sandbox.tokens import User
+
+START_UP: Mapping[str, Sequence[str]] = {
+    "tap --version": ("-m", "tap_nexudus_usage", "--version"),
+    "tap --discover": ("-m", "tap_nexudus_usage", "--discover"),
+    'python -c "import singer_sdk"': ("-c", "import singer_sdk"),
+}
+
+
+@dataclass(frozen=True)
+class Arena:
+    """What the contenders of one workload share."""
+
+    workload: Workload
+    server: Server
+    folder: Path
+    python: str
+
+    def run(self, contender: Contender, expected: Expected, state: Path | None) -> Sample:
+        """One run; raises BenchError if it fails, or writes anything but what is expected."""
+        output = self.folder / f"{contender}.jsonl"
+        self.server.forget_calls()
+        took = run([*self._command(contender), *(["--state", str(state)] if state else [])], output)
+        states = check(output, expected)
+        calls = self.server.count_calls()
+        return Sample(
+            took.wall,
+            took.cpu,
+            took.peak,
+            calls=calls["all"],
+            throttled=calls["throttled"],
+            state=len(states),
+        )
+
+    def first_state(self, contender: Contender, expected: Expected) -> Path:
+        """The state that a first run, which isn't counted, leaves."""
+        self.run(contender, expected, None)
+        state = self.folder / f"{contender}.state.json"
+        output = (self.folder / f"{contender}.jsonl").read_bytes()
+        lines = [line for line in output.splitlines() if b'"STATE"' in line[:40]]
+        state.write_text(last_state(lines[-1]), encoding="utf-8")
+        return state
+
+    def sandbox_alone(self) -> tuple[int, float]:
+        """Calls and seconds of a client that does nothing with what it gets."""
+        output = self.folder / "bare.json"
+        config = str(self.folder / "others.json")
+        run([self.python, "-m", "bench.bare_client", "--config", config], output)
+        told = json.loads(output.read_text(encoding="utf-8"))
+        return told["calls"], told["seconds"]
+
+    def write_configs(self, ids: Sequence[int]) -> None:
+        """Write the tap's config, and the others', who have to know the sandbox's time scale."""
+        workload = self.workload
+        config: dict[str, Any] = {
+            "username": User.username,
+            "password": User.password,
+            "api_url": self.server.url,
+            "batch_size": workload.batch_size,
+            "requests_per_minute": 0 if workload.time_scale is None else 120,
+        }
+        if workload.by == "id":
+            config["record_ids"] = list(ids)
+        others = {**config, "time_scale": workload.time_scale or 1.0}
+        for name, content in {"tap": config, "others": others}.items():
+            (self.folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+
+    def _command(self, contender: Contender) -> list[str]:
+        scale = self.workload.time_scale
+        tap = ["bench.scaled_tap", str(1 / scale)] if scale else ["tap_nexudus_usage"]
+        modules: Mapping[Contender, Sequence[str]] = {
+            "tap": tap,
+            "floor": ["bench.floor"],
+            "by-the-book": ["bench.by_the_book"],
+        }
+        config = self.folder / ("tap.json" if contender == "tap" else "others.json")
+        return [self.python, "-m", *modules[contender], "--config", str(config)]
+
+
+def measure(workload: Workload, *, python: str, repeat: int, folder: Path) -> Result:
+    """Run all contenders `repeat` times, in turns, by `python`; raises BenchError."""
+    why_not = {contender: workload.why_not(contender) for contender in CONTENDERS}
+    runs = {contender: Runs(contender, why) for contender, why in why_not.items()}
+    running = [contender for contender, why in why_not.items() if why is None]
+    with serve(workload) as server:
+        arena = Arena(workload, server, folder, python)
+        records = server.records()
+        ids = list(map(record_id_of, records))
+        arena.write_configs(ids)
+        expected = expect(records)
+        states: dict[Contender, Path | None] = dict.fromkeys(running)
+        if workload.changes is not None:
+            states = {contender: arena.first_state(contender, expected) for contender in running}
+            changed = ids[:: len(ids) // max(workload.changes, 1)][: workload.changes]
+            expected = expect([server.change(record_id, CreditUsed=999) for record_id in changed])
+        for _ in range(1 if workload.once else repeat):
+            for contender in running:
+                runs[contender].samples.append(arena.run(contender, expected, states[contender]))
+                if workload.time_scale is not None:
+                    runs[contender].allowance = shares_used(server.calls())
+        set_ratios(list(runs.values()))
+        result = Result(workload.name, workload.records, workload.by, list(runs.values()))
+        if workload.is_about_cpu and workload.changes is None:
+            calls, seconds = arena.sandbox_alone()
+            share = seconds / runs["floor"].median.wall
+            result.sandbox = Alone(calls / seconds, workload.records / seconds, share)
+    return result
+
+
+def measure_start_up(*, python: str, repeat: int, folder: Path) -> list[Runs]:
+    """The commands that read nothing, in turns."""
+    runs = {name: Runs(name) for name in START_UP}
+    for _ in range(repeat):
+        for name, command in START_UP.items():
+            took = run([python, *command], folder / "start_up.out")
+            runs[name].samples.append(Sample(took.wall, took.cpu, took.peak))
+    return list(runs.values())

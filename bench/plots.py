@@ -1,0 +1,79 @@
+"""The two plots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from bench.allowance import STEP
+from bench.results import Result, Results, Runs
+from bench.workloads import CONTENDERS
+
+STYLES = dict(zip(CONTENDERS, ("C0", "C7", "C3"), strict=True))
+
+
+def plot(results: Results, folder: Path) -> list[Path]:
+    """Draw what the results allow; the files made."""
+    files = []
+    by_id = [result for result in results.workloads if result.name.startswith("by-id")]
+    throttled = [result for result in results.workloads if _has_allowance(result)]
+    if by_id:
+        files.append(plot_time_over_ids(by_id, folder / "time_over_ids.png"))
+    if throttled:
+        longest = max(throttled, key=lambda result: len(result.contenders[0].allowance))
+        files.append(plot_allowance(longest, folder / "allowance.png"))
+    return files
+
+
+def plot_time_over_ids(results: Sequence[Result], file: Path) -> Path:
+    """Seconds of each contender over the number of Ids."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name in CONTENDERS:
+        points = [
+            (result.records, runs.median.wall)
+            for result in results
+            for runs in result.contenders
+            if runs.name == name and runs.samples
+        ]
+        axes.loglog(*zip(*points, strict=True), "o-", color=STYLES[name], label=name)
+    axes.set(title="Time to read by Id, unthrottled", xlabel="Ids", ylabel="wall time (s)")
+    return _save(figure, file)
+
+
+def plot_allowance(result: Result, file: Path) -> Path:
+    """Share of the throttle's allowance that each contender used, over time."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for runs in filter(_has_used, result.contenders):
+        minutes = [STEP / 60 * step for step in range(len(runs.allowance))]
+        shares = [100 * share for share in runs.allowance]
+        axes.plot(minutes, shares, color=STYLES[runs.name], label=runs.name)  # type: ignore[index]
+    axes.axhline(100, color="black", linewidth=0.8, linestyle=":", label="allowed")
+    axes.set(
+        title=f"Use of the throttle's allowance, {result.records:,} Ids one by one",
+        xlabel="time (minutes of the API)",
+        ylabel="calls let through in the last minute, % of 120",
+        ylim=(0, 110),
+    )
+    return _save(figure, file)
+
+
+def _has_allowance(result: Result) -> bool:
+    return result.name.endswith("one-by-one") and any(map(_has_used, result.contenders))
+
+
+def _has_used(runs: Runs) -> bool:
+    return bool(runs.allowance)
+
+
+def _save(figure: Figure, file: Path) -> Path:
+    (axes,) = figure.axes
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend(loc="best")
+    FigureCanvasAgg(figure)
+    figure.savefig(file, dpi=110)
+    return file

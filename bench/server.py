@@ -1,0 +1,72 @@
+"""The sandbox that all contenders read from, as a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bench.workloads import Workload
+
+COMMAND = Path(sys.executable).with_name("nexudus-sandbox")
+STOP_AFTER = 4 * 3_600
+"""Seconds; only for a bench that was killed."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A sandbox that runs."""
+
+    url: str
+
+    def records(self) -> list[msgspec.Raw]:
+        """All records, each as its JSON."""
+        return msgspec.json.decode(self._call("GET", "/control/records"), type=list[msgspec.Raw])
+
+    def change(self, record_id: int, **fields: Any) -> bytes:
+        """Change a record; its JSON as it is now."""
+        return self._call("PATCH", f"/control/records/{record_id}", json.dumps(fields).encode())
+
+    def forget_calls(self) -> None:
+        """Count from 0 again, with the throttle's whole allowance."""
+        self._call("DELETE", "/control/calls")
+
+    def count_calls(self) -> dict[str, int]:
+        """The API's calls by endpoint, those throttled, and all."""
+        return dict(json.loads(self._call("GET", "/control/calls")))
+
+    def calls(self) -> list[dict[str, Any]]:
+        """Each of the API's calls."""
+        return list(json.loads(self._call("GET", "/control/calls/each")))
+
+    def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        request = urllib.request.Request(self.url + path, body, method=method)
+        # Without the environment's proxies.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=300) as answer:
+            return bytes(answer.read())
+
+
+@contextlib.contextmanager
+def serve(workload: Workload) -> Iterator[Server]:
+    """A sandbox as the workload wants it; ends with the context."""
+    scale = workload.time_scale
+    throttle = ["--no-throttle"] if scale is None else ["--throttle", "--time-scale", str(scale)]
+    command = [str(COMMAND), "--records", str(workload.records), "--latency", str(workload.latency)]
+    command += [*throttle, "--stop-after", str(STOP_AFTER)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            if process.stdout is None or not (line := process.stdout.readline()):
+                message = "The sandbox didn't start"
+                raise RuntimeError(message)
+            yield Server(line.split()[-1])
+        finally:
+            process.terminate()

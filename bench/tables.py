@@ -1,0 +1,78 @@
+"""The results as Markdown tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.results import Result, Results, Runs
+
+HEAD = (
+    "workload",
+    "contender",
+    "wall (s)",
+    "CPU (s)",
+    "peak (MiB)",
+    "calls",
+    "throttled",
+    "STATE (bytes)",
+    "wall / floor",
+    "CPU / floor",
+)
+SANDBOX_HEAD = ("workload", "calls / s", "records / s", "share of floor's wall")
+START_UP_HEAD = ("command", "wall (s)", "CPU (s)", "peak (MiB)")
+
+NOTES = """\
+Medians of whole processes, which ran in turns; the output of each was compared with the ledger,
+record by record. floor: a bare script with requests and json. by-the-book: the SDK's RESTStream,
+a partition and a "get one" for each Id; Nexudus's 409, which by default ends such a tap, is among
+its extra_retry_statuses, and Retry-After waited for."""
+
+SANDBOX_NOTE = "The sandbox alone, read over one connection by a client that throws all away:"
+
+
+def tables(results: Results) -> str:
+    """All tables, with what they are about."""
+    machine = ", ".join(f"{name} {value}" for name, value in results.machine.items())
+    contenders = [contender_row(r, runs) for r in results.workloads for runs in r.contenders]
+    sandbox = [sandbox_row(result) for result in results.workloads if result.sandbox]
+    start_up = [start_up_row(runs) for runs in results.start_up]
+    parts = [machine, NOTES, _table(HEAD, contenders)]
+    if sandbox:
+        parts += [SANDBOX_NOTE, _table(SANDBOX_HEAD, sandbox)]
+    return "\n\n".join([*parts, "Start-up:", _table(START_UP_HEAD, start_up)])
+
+
+def contender_row(result: Result, runs: Runs) -> list[str]:
+    """A contender in a workload."""
+    if not runs.samples:
+        return [result.name, f"{runs.name}: {runs.why_none}", *["—"] * (len(HEAD) - 2)]
+    median = runs.median
+    return [
+        result.name,
+        runs.name,
+        f"{median.wall:.2f}",
+        f"{median.cpu:.2f}",
+        f"{median.peak:.0f}",
+        *(f"{value:,.0f}" for value in (median.calls, median.throttled, median.state)),
+        *(f"{runs.ratios[name]:.2f}" for name in ("wall", "cpu")),
+    ]
+
+
+def sandbox_row(result: Result) -> list[str]:
+    """What the sandbox can serve of a workload."""
+    alone = result.sandbox
+    if alone is None:
+        return [result.name]
+    rates = (f"{rate:,.0f}" for rate in (alone.calls_per_second, alone.records_per_second))
+    return [result.name, *rates, f"{alone.share_of_floor:.0%}"]
+
+
+def start_up_row(runs: Runs) -> list[str]:
+    """A command that reads nothing."""
+    median = runs.median
+    return [f"`{runs.name}`", f"{median.wall:.2f}", f"{median.cpu:.2f}", f"{median.peak:.0f}"]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

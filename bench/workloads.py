@@ -1,0 +1,85 @@
+"""What is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Contender = Literal["tap", "floor", "by-the-book"]
+
+CONTENDERS: Sequence[Contender] = ("tap", "floor", "by-the-book")
+
+MOST_BY_THE_BOOK = 2_000
+"""Ids; the SDK's time for partitions grows with their square."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One reading of a ledger.
+
+    Attributes:
+        records: how many the ledger has, all of which are read.
+        by: reading by Id or by search.
+        batch_size: Ids for each call; 1 means "get one".
+        latency: seconds before each answer.
+        time_scale: how long a second of the throttle lasts, in seconds; None: no throttle.
+        changes: read once, unmeasured; change so many records; then measure reading again.
+        once: measured once only, since the throttle takes all of the time, and much of it.
+    """
+
+    name: str
+    records: int
+    by: Literal["id", "search"] = "id"
+    batch_size: int = 200
+    latency: float = 0.0
+    time_scale: float | None = None
+    changes: int | None = None
+    once: bool = False
+
+    @property
+    def is_about_cpu(self) -> bool:
+        """Whether neither latency nor the throttle decide how long it takes."""
+        return not self.latency and self.time_scale is None
+
+    def why_not(self, contender: Contender) -> str | None:
+        """Why a contender can't run, or None."""
+        if contender != "by-the-book":
+            return None
+        if self.by == "search":
+            return "reads by Id only"
+        if self.changes is not None:
+            return "emits everything again"
+        if self.records > MOST_BY_THE_BOOK:
+            return f"more than {MOST_BY_THE_BOOK:,} Ids"
+        if self.batch_size > 1 and not self.is_about_cpu:
+            return "one by one only"
+        return None
+
+
+TENTH = 0.1
+
+ALL: Sequence[Workload] = (
+    Workload("by-id-500", 500),
+    Workload("by-id-2000", 2_000),
+    Workload("by-id-20000", 20_000),
+    Workload("by-id-200000", 200_000),
+    Workload("search-50000", 50_000, "search"),
+    Workload("search-500000", 500_000, "search"),
+    Workload("rerun-by-id-20000-unchanged", 20_000, changes=0),
+    Workload("rerun-by-id-20000-10-changed", 20_000, changes=10),
+    Workload("rerun-search-50000-unchanged", 50_000, "search", changes=0),
+    Workload("rerun-search-50000-10-changed", 50_000, "search", changes=10),
+    Workload("latency-80ms-500", 500, latency=0.08),
+    Workload("latency-80ms-500-one-by-one", 500, latency=0.08, batch_size=1),
+    Workload("throttled-300", 300, time_scale=TENTH),
+    Workload("throttled-300-one-by-one", 300, time_scale=TENTH, batch_size=1),
+    Workload("throttled-3000", 3_000, time_scale=TENTH),
+    Workload("throttled-3000-one-by-one", 3_000, time_scale=TENTH, batch_size=1, once=True),
+)
+
+QUICK: Sequence[Workload] = (
+    Workload("by-id-40", 40),
+    Workload("rerun-search-60-10-changed", 60, "search", changes=10),
+    Workload("throttled-8-one-by-one", 8, time_scale=0.05, batch_size=1),
+)

@@ -1,0 +1,135 @@
+"""The bench runs through, and counts no run whose output is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from conftest import STREAM, Bench
+
+from bench.allowance import shares_used
+from bench.checking import check, expect, last_state
+from bench.processes import BenchError, run
+from bench.results import COLUMNS
+from bench.workloads import ALL, QUICK
+
+PROJECT = Path(__file__).parents[1]
+
+
+def test_the_quick_bench_fills_every_column_and_draws_both_plots(tmp_path: Path) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-m", "bench", "--quick", "--repeat", "1", "--into", tmp_path],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+
+    assert {"cpu", "cores", "python", "date", "singer-sdk"} <= results["machine"].keys()
+    assert [workload["name"] for workload in results["workloads"]] == [w.name for w in QUICK]
+    for workload in results["workloads"]:
+        for contender in workload["contenders"]:
+            assert f"| {workload['name']} | {contender['name']}" in finished.stdout
+            if contender["why_none"] is not None:
+                continue
+            assert contender["median"].keys() == set(COLUMNS)
+            assert contender["ratios"].keys() == {"wall", "cpu"}
+            for sample in contender["samples"]:
+                assert all(sample[name] > 0 for name in COLUMNS if name != "throttled")
+    assert results["workloads"][0]["sandbox"]["calls_per_second"] > 0
+    assert len(results["start_up"]) == 3
+    for name in ("time_over_ids.png", "allowance.png"):
+        content = (tmp_path / name).read_bytes()
+        assert content.startswith(b"\x89PNG")
+        assert len(content) < 100_000
+
+
+def test_workloads_have_names_of_their_own() -> None:
+    assert len({workload.name for workload in ALL}) == len(ALL)
+
+
+def rows_of(bench: Bench) -> list[dict[str, Any]]:
+    return [dict(bench.ledger.get(record_id) or {}) for record_id in bench.ledger]
+
+
+def output_of(rows: list[dict[str, Any]], folder: Path) -> Path:
+    messages: list[dict[str, Any]] = [
+        {"type": "RECORD", "stream": STREAM, "record": row} for row in rows
+    ]
+    state = {"type": "STATE", "value": {"at": len(rows)}}
+    output = folder / "contender.jsonl"
+    output.write_bytes(b"".join(msgspec.json.encode(m) + b"\n" for m in [*messages, state]))
+    return output
+
+
+def test_the_same_records_written_otherwise_are_right(bench: Bench, tmp_path: Path) -> None:
+    rows = rows_of(bench)
+    expected = expect(map(msgspec.json.encode, rows))
+    as_the_tap_writes_them = [bench.expected(record_id) for record_id in bench.ledger]
+
+    for written in (rows, rows[::-1], as_the_tap_writes_them):
+        states = check(output_of(written, tmp_path), expected)
+        assert json.loads(last_state(states)) == {"at": len(rows)}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda rows: rows.pop(), "lacks 1 records"),
+        (lambda rows: rows.append(rows[0]), "a second time"),
+        (lambda rows: rows.append({**rows[0], "Id": 5}), "although not expected"),
+        (lambda rows: rows[0].update(CreditUsed=12_345), "otherwise than the ledger"),
+        (lambda rows: rows[0].update(UpdatedOn="2025-01-01T00:00:00.1Z"), "otherwise"),
+    ],
+)
+def test_wrong_output_is_not_counted(
+    bench: Bench,
+    tmp_path: Path,
+    spoil: Callable[[list[dict[str, Any]]], object],
+    words: str,
+) -> None:
+    rows = rows_of(bench)
+    expected = expect(map(msgspec.json.encode, rows))
+    spoil(rows)
+
+    with pytest.raises(BenchError, match=words):
+        check(output_of(rows, tmp_path), expected)
+
+
+def test_a_run_that_fails_is_not_counted(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=r"(?s)ended with 3.*so it goes"):
+        run(
+            [sys.executable, "-c", "import sys; print('so it goes', file=sys.stderr); sys.exit(3)"],
+            tmp_path / "out",
+        )
+
+
+def test_a_process_is_measured_by_itself(tmp_path: Path) -> None:
+    """Neither the size of this process nor what it did shows in a child's figures."""
+    ballast = bytearray(b"x" * 200 * 2**20)
+    small = run([sys.executable, "-c", "pass"], tmp_path / "out")
+    large = run([sys.executable, "-c", f"bytearray(b'x' * {len(ballast)})"], tmp_path / "out")
+
+    assert small.peak < 50
+    assert large.peak > 200
+    assert 0 < small.cpu < 10
+
+
+def test_the_allowance_used_is_of_the_last_minute() -> None:
+    calls = [{"status": 200, "time": 1_000 + second} for second in range(0, 120, 2)]
+    calls.append({"status": 409, "time": 1_119.0})
+
+    shares = shares_used(calls)
+
+    # A call each two seconds is 30 a minute, of 120.
+    assert shares[0] == pytest.approx(1 / 120)
+    assert shares[6] == pytest.approx(16 / 120)
+    assert shares[-1] == pytest.approx(31 / 120)
