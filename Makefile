@@ -19,7 +19,7 @@ test-long: .venv/installed ## Run all tests, with many more examples (half an ho
 	SEARCH_EXAMPLES=5000 FAULT_SCHEDULES=3000 $(BIN)/pytest -m "long or not long"
 
 # Options: REPEAT=3, ONLY=by-id or ONLY=by-id-2000.
-bench: .venv/bench/installed ## Measure the tap beside a bare script (an hour)
+bench: .venv/bench/installed ## Measure the tap beside a bare script (half an hour)
 	$(BIN)/python -m bench --python .venv/bench/bin/python \
 		$(if $(REPEAT),--repeat $(REPEAT)) $(if $(ONLY),--only $(ONLY))
 

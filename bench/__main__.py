@@ -21,6 +21,8 @@ def main() -> int:
     """Measure, and leave tables, JSON and plots."""
     args = _parse()
     chosen = [w for w in (QUICK if args.quick else ALL) if _is_meant(w.name, args.only)]
+    if not chosen:
+        sys.exit(f"There is no workload {args.only}; there are {', '.join(w.name for w in ALL)}")
     is_whole = len(chosen) == len(ALL)
     # What is committed comes from a whole bench only.
     into: Path = args.into or PROJECT / ("bench" if is_whole else "output/bench")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from bench.allowance import STEP
 from bench.results import Result, Results, Runs
@@ -40,6 +41,8 @@ def plot_time_over_ids(results: Sequence[Result], file: Path) -> Path:
             if runs.name == name and runs.samples
         ]
         axes.loglog(*zip(*points, strict=True), "o-", color=STYLES[name], label=name)
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.set(title="Time to read by Id, unthrottled", xlabel="Ids", ylabel="wall time (s)")
     return _save(figure, file)
 
