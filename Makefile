@@ -16,7 +16,8 @@ test: .venv/installed ## Run the quick tests
 	$(BIN)/pytest
 
 test-long: .venv/installed ## Run all tests, with many more examples (half an hour)
-	SEARCH_EXAMPLES=5000 FAULT_SCHEDULES=3000 $(BIN)/pytest -m "long or not long"
+	SEARCH_EXAMPLES=5000 FAULT_SCHEDULES=3000 HOSTILE_EXAMPLES=1000 \
+		$(BIN)/pytest -m "long or not long"
 
 # Options: REPEAT=3, ONLY=by-id or ONLY=by-id-2000.
 bench: .venv/bench/installed ## Measure the tap beside a bare script (half an hour)

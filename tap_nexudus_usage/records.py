@@ -115,9 +115,10 @@ def _field(name: str, definition: Mapping[str, Any]) -> Field:
 
 
 def _integer(value: Any) -> int:
-    """`value`, if it is an integer that warehouses and targets have a type for."""
-    if type(value) is int and -(2**63) <= value < 2**63:
-        return value
+    """`value`, if it is an integer that warehouses and targets have a type for; 60.0 is 60."""
+    whole = int(value) if type(value) is float and value.is_integer() else value
+    if type(whole) is int and -(2**63) <= whole < 2**63:
+        return whole
     raise ValueError
 
 

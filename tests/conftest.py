@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import json
+import os
 import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from outcomes import Finished, Run
-from tap_server import STRICT
+from tap_server import Order, TapServer
 
 from tap_nexudus_usage import timestamps
 from tap_nexudus_usage.sandbox.records import Ledger
@@ -155,17 +158,22 @@ def bench(make_bench: Callable[..., Bench]) -> Bench:
     return make_bench()
 
 
+@cache
+def shared_tap_server() -> TapServer:
+    """The process that taps are forked from, one for all tests of a worker."""
+    server = TapServer()
+    atexit.register(server.__exit__)
+    return server.__enter__()
+
+
+@pytest.fixture
+def tap_server() -> TapServer:
+    return shared_tap_server()
+
+
 def run_tap(*args: str, env: dict[str, str] | None = None) -> Finished:
     """Run the tap's command line as a process of its own, where any warning is an error."""
-    finished = subprocess.run(
-        [sys.executable, *STRICT, "-m", "tap_nexudus_usage", *args],
-        capture_output=True,
-        check=False,
-        env=env,
-        text=True,
-        timeout=60,
-    )
-    return Finished(finished.returncode, finished.stdout, finished.stderr)
+    return shared_tap_server().run(Order(args, environment=env or dict(os.environ)))
 
 
 def run_tap_with(config: dict[str, Any], *args: str, env: dict[str, str] | None = None) -> Finished:

@@ -7,6 +7,7 @@ process id, and with its exit code once it has ended.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -89,9 +90,11 @@ class TapServer:
     def run(self, order: Order) -> Finished:
         """Run the tap to its end."""
         stdout, stderr = Drain(), Drain()
-        self.start(order, stdout.write_end, stderr.write_end)
+        pid = self.start(order, stdout.write_end, stderr.write_end)
         os.close(stdout.write_end)
         os.close(stderr.write_end)
+        if not self.has_ended(60):
+            os.kill(pid, signal.SIGKILL)
         code = self.wait()
         stdout.join()
         stderr.join()
@@ -143,6 +146,9 @@ def main() -> int:
 
     # A child gets its own handler in `cli.main`; before, an interrupt ends it without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # What is imported stays as it is in all children, and their collectors leave it alone.
+    gc.collect()
+    gc.freeze()
     with socket.socket(fileno=0) as connection:
         order = serve(connection)
     if order is None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from conftest import STREAM, Bench
+from conftest import Bench
+from outcomes import STREAM
 
 from bench.allowance import shares_used
 from bench.checking import check, expect, last_state

@@ -131,6 +131,18 @@ def test_the_readme_explains_every_last_line() -> None:
             assert part.strip() in code, f"No message says: {part}"
 
 
+def test_each_guarantee_names_tests_that_exist() -> None:
+    section = README.partition("## Guarantees")[2].partition("\n## ")[0]
+    guarantees = [part for part in section.split("\n- **")[1:] if not part.startswith("Limits")]
+
+    assert len(guarantees) >= 8
+    for guarantee in guarantees:
+        named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", guarantee)
+        assert named, f"No test proves: {guarantee}"
+        for file, test in named:
+            assert f"def {test}(" in (PROJECT / "tests" / file).read_text(encoding="utf-8")
+
+
 def test_the_state_in_the_readme_is_json() -> None:
     (block,) = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
 

@@ -12,7 +12,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -38,12 +38,6 @@ SIGNALS = {
     "interrupt": signal.SIGINT,
     "kill": signal.SIGKILL,
 }
-
-
-@pytest.fixture(scope="module")
-def tap_server() -> Iterator[TapServer]:
-    with TapServer() as server:
-        yield server
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,9 +28,12 @@ PROPERTIES = SETTINGS.to_dict()["properties"]
 HALF_A_PAIR = "\ud83d"
 DEEP = "[" * 20_000 + "]" * 20_000
 
+EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "60"))
+
 fuzz = settings(
+    max_examples=EXAMPLES,
     deadline=None,
-    derandomize=True,
+    derandomize=EXAMPLES <= 60,
     print_blob=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -55,12 +59,6 @@ def bench() -> Iterator[Bench]:
     """One sandbox for all examples."""
     with Sandbox(World(Ledger(5))) as sandbox:
         yield Bench(sandbox)
-
-
-@pytest.fixture(scope="module")
-def tap_server() -> Iterator[TapServer]:
-    with TapServer() as server:
-        yield server
 
 
 def assert_one_clear_line(finished: Finished) -> None:
@@ -106,7 +104,7 @@ ADDRESSES = [
 @example(changed={"start_date": "0001-01-01T00:00:00+14:00"}, address=None)
 @example(changed={"start_date": "9999-12-31T23:59:59-14:00"}, address=None)
 @example(changed={"record_ids": [10**30, -1, 0]}, address=None)
-@example(changed={"record_ids": list(range(1, 3_000))}, address=None)
+@example(changed={"record_ids": list(range(1, 1_000))}, address=None)
 @example(changed={"record_ids_file": "\x00"}, address=None)
 @example(changed={"stream_maps": {STREAM: {"a": "b +"}}}, address=None)
 def test_settings_of_any_kind_work_or_are_told(

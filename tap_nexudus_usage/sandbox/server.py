@@ -71,8 +71,11 @@ class _Server(uvicorn.Server):
 class Sandbox:
     """A world, served while the context is entered; `url` is its address."""
 
-    def __init__(self, world: World, port: int = 0) -> None:
-        """Bind the port, 0 for any that is free; raises OSError."""
+    def __init__(self, world: World, port: int = 0, *, certificate: str | None = None) -> None:
+        """Bind the port, 0 for any that is free; raises OSError.
+
+        `certificate` is the path of a PEM file with key and certificate, for https.
+        """
         self.world = world
         # With the protocol named, asyncio sees that it is TCP and switches Nagle's delays off.
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -80,11 +83,13 @@ class Sandbox:
         self._socket.bind((HOST, port))
         # Calls that come before the server runs have to wait, not to fail.
         self._socket.listen(128)
-        self.url = f"http://{HOST}:{self._socket.getsockname()[1]}"
+        scheme = "http" if certificate is None else "https"
+        self.url = f"{scheme}://{HOST}:{self._socket.getsockname()[1]}"
         self._server = _Server(
             uvicorn.Config(
                 make_app(world),
                 http=_Protocol,
+                ssl_certfile=certificate,
                 lifespan="off",
                 # Broken connections, which are its business here, would fill the log.
                 log_config=None,
