@@ -122,8 +122,7 @@ def _integer(value: Any) -> int:
     raise ValueError
 
 
-def _json_text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+_json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 _WANTED: Mapping[Callable[[Any], Any], str] = {

@@ -289,7 +289,7 @@ def _has_content(row: list[str]) -> bool:
 
 
 def _record_id(value: Any, where: str) -> int:
-    if isinstance(value, int) and 0 < value <= LARGEST_ID:
+    if type(value) is int and 0 < value <= LARGEST_ID:
         return value
     message = f"{where}: {value!r:.40} is no Id; Ids are whole numbers from 1 to {LARGEST_ID}"
     raise SettingsError(message)

@@ -6,13 +6,14 @@ import logging
 import sys
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import ExitStack, closing
-from functools import partial
+from functools import cached_property, partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import SchemaDirectory, Stream, StreamSchema, metrics
 from singer_sdk.helpers.conform import TypeConformanceLevel
+from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib import Metadata, MetadataMapping, RecordMessage
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from typing_extensions import override
@@ -25,7 +26,7 @@ from tap_nexudus_usage.errors import OutputError, SettingsError
 from tap_nexudus_usage.progress import Progress
 from tap_nexudus_usage.reading import Reading
 from tap_nexudus_usage.records import DELETED_AT, RecordShape
-from tap_nexudus_usage.writer import flush
+from tap_nexudus_usage.writer import flush, write_record
 
 if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context
@@ -106,8 +107,8 @@ class UsageStream(Stream):
             reading = Reading(settings, connection.client, emitted, emission)
             for record in stack.enter_context(closing(reading.records(on_poll))):
                 if record is not None:
-                    # A copy: the SDK drops deselected fields from what it is given.
-                    yield dict(record)
+                    # A copy, where the SDK drops deselected fields from what it is given.
+                    yield record if self._is_emitted_whole else dict(record)
                     emission.remember(record)
                     self._wrote_one()
                 progress.advance(emitted=record is not None)
@@ -147,6 +148,30 @@ class UsageStream(Stream):
         """Log, except that an error was unhandled: it is put into words where the run ends."""
         if not message.startswith("An unhandled error occurred"):
             super().log(message, *args, level=level, **kwargs)
+
+    @cached_property
+    def _is_emitted_whole(self) -> bool:
+        """Whether nothing selected, mapped or flattened makes a message differ from its record."""
+        stream_map, *others = self.stream_maps
+        return (
+            not others
+            and type(stream_map) is SameRecordTransform
+            and not stream_map.flattening_enabled
+            and all(self.mask["properties", name] for name in self.schema["properties"])
+        )
+
+    @override
+    def _write_record_message(self, record: dict[str, Any]) -> None:
+        """Write a RECORD as the SDK does, who takes a long way to where nothing is to be done."""
+        if not self._is_emitted_whole:
+            super()._write_record_message(record)
+            return
+        write_record(self.stream_maps[0].stream_alias, record, self._stream_version)
+        self.state_manager.is_flushed = False
+
+    @override
+    def _process_record(self, record: dict[str, Any], *_: Any, **__: Any) -> None:
+        """Do nothing: there are no child streams."""
 
     @override
     def _generate_record_messages(
@@ -191,7 +216,7 @@ class UsageStream(Stream):
         self._writes_records = write_messages
         # The SDK leaves a STATE out that equals the one before; the last one is what counts as this
         # run's, so it is written even if nothing has changed.
-        self._tap.state_writer._last_emitted_state = None  # noqa: SLF001
+        self._nexudus_tap.write_next_state()
         try:
             yield from super()._sync_records(context, write_messages=write_messages)
         except (GeneratorExit, OutputError):

@@ -28,7 +28,7 @@ from tap_nexudus_usage.logs import RedactingFilter, add_filter
 from tap_nexudus_usage.redaction import Redactor
 from tap_nexudus_usage.settings import Settings, describe, from_config, tidy
 from tap_nexudus_usage.streams import UsageStream
-from tap_nexudus_usage.writer import BufferedWriter
+from tap_nexudus_usage.writer import BufferedWriter, ComparingStateWriter
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -232,6 +232,11 @@ class TapNexudusUsage(Tap):
         self.redactor = Redactor()
         self._terminated_by: int | None = None
         super().__init__(**kwargs)
+        self._state_writer = self._comparing_state_writer = ComparingStateWriter()
+
+    def write_next_state(self) -> None:
+        """Write the next STATE even if it is the same as the one before."""
+        self._comparing_state_writer.forget()
 
     @override
     def discover_streams(self) -> list[UsageStream]:
@@ -269,7 +274,14 @@ class TapNexudusUsage(Tap):
         properties = self.config_jsonschema["properties"]
         self._config = tidy(self._config, properties)
         validator = JSONSchemaValidator(self.config_jsonschema)
+        # `Settings` looks at the Ids themselves, of which there may be many.
+        record_ids = self._config.get("record_ids")
+        if isinstance(record_ids, list):
+            self._config["record_ids"] = []
+        # Besides, this puts the defaults into the config.
         errors = sorted(describe(error) for error in validator.iter_errors(self._config))
+        if isinstance(record_ids, list):
+            self._config["record_ids"] = record_ids
         if raise_errors:
             if errors:
                 raise SettingsError("; ".join(errors))

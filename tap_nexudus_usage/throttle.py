@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
-from typing import cast
-
-from pyrate_limiter import InMemoryBucket, Rate, RateItem
+from typing import TYPE_CHECKING
 
 from tap_nexudus_usage.clock import Clock
+
+if TYPE_CHECKING:
+    from tap_nexudus_usage.windows import Windows
 
 logger = logging.getLogger(__name__)
 
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
 """Windows in milliseconds, the unit of pyrate-limiter."""
-
-MARGIN, MARGIN_SHARE = 50, 0.005
-"""Each window is kept this much longer (ms, and share of it): calls reach the server more closely
-spaced than they were sent, when a later one travels faster."""
 
 WORTH_SAYING = 5.0
 """Waits of fewer seconds are not logged."""
@@ -41,13 +37,16 @@ class Throttle:
         self._held_until = 0.0
         self._announced_until = 0.0
         self._waited = 0.0
-        self._buckets: dict[bool, list[InMemoryBucket]] = {False: [], True: []}
+        self._windows: dict[bool, list[Windows]] = {False: [], True: []}
         if requests_per_minute:
-            general = _bucket(
+            # Not imported above: it takes long, and --version and the like have no use for it.
+            from tap_nexudus_usage.windows import Windows  # noqa: PLC0415
+
+            general = Windows(
                 [(1, SECOND // 10), (requests_per_minute, MINUTE), (5_000, HOUR), (200_000, DAY)]
             )
-            posts = _bucket([(60, MINUTE), (2_500, DAY)])
-            self._buckets = {False: [general], True: [posts, general]}
+            posts = Windows([(60, MINUTE), (2_500, DAY)])
+            self._windows = {False: [general], True: [posts, general]}
 
     @property
     def waited(self) -> float:
@@ -75,18 +74,12 @@ class Throttle:
             now = self._clock.now()
             if self._held_until > now:
                 return self._held_until - now
-            item = RateItem("call", int(now * 1_000))
-            for bucket in self._buckets[post]:
-                bucket.leak(item.timestamp)
-                if not bucket.put(item):
-                    return self._seconds_to_wait(bucket, item)
+            for windows in self._windows[post]:
+                seconds = windows.take(now)
+                if seconds:
+                    self._announce(seconds, windows.describe_full())
+                    return seconds
             return 0.0
-
-    def _seconds_to_wait(self, bucket: InMemoryBucket, item: RateItem) -> float:
-        seconds = max(cast("int", bucket.waiting(item)), 1) / 1_000
-        if rate := bucket.failing_rate:
-            self._announce(seconds, f"{rate.limit:,} calls in {rate.interval // 1_000} s allowed")
-        return seconds
 
     def _announce(self, seconds: float, reason: str) -> None:
         """Say once for all threads how long calls wait, and why."""
@@ -94,19 +87,3 @@ class Throttle:
         if seconds >= WORTH_SAYING and now + seconds > self._announced_until + 1:
             self._announced_until = now + seconds
             logger.info("Waiting %.0f s for the API's throttle: %s", seconds, reason)
-
-
-def _bucket(windows: Iterable[tuple[int, int]]) -> InMemoryBucket:
-    """A bucket of those (calls, milliseconds) windows that others don't already imply.
-
-    pyrate-limiter refuses windows that can never be the ones to bind.
-    """
-    binding: list[tuple[int, int]] = []
-    for calls, interval in sorted(windows, key=lambda window: window[1]):
-        while binding and binding[-1][0] >= calls:
-            binding.pop()
-        if not binding or calls / interval < binding[-1][0] / binding[-1][1]:
-            binding.append((calls, interval))
-    return InMemoryBucket(
-        [Rate(calls, int(interval * (1 + MARGIN_SHARE)) + MARGIN) for calls, interval in binding]
-    )

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 
 _NEXUDUS = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,7}))?Z?", re.ASCII)
 _OFFSET = re.compile(r"(.+?)(\.\d+)?([+-]\d\d):?(\d\d)", re.ASCII)
 
 
+@lru_cache(maxsize=10_000)
 def canonical(value: str) -> str:
     """`value` as `2025-01-15T10:30:00.500000Z`; a seventh fractional digit is cut off.
 

@@ -106,7 +106,7 @@ class Bench:
                 error = raised
         stdout.flush()
         lines = stdout.buffer.getvalue().split(b"\n")[:-1]
-        return Run([json.loads(line) for line in lines], error)
+        return Run([json.loads(line) for line in lines], error, lines)
 
     def read(self, **settings: Any) -> Run:
         """Sync, and raise what goes wrong."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 STREAM = "coworker_extra_service_use_histories"
@@ -15,6 +15,7 @@ class Run:
 
     messages: list[dict[str, Any]]
     error: BaseException | None = None
+    lines: list[bytes] = field(default_factory=list)
 
     @property
     def records(self) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -19,6 +20,7 @@ from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.records import Ledger
 from tap_nexudus_usage.sandbox.server import Sandbox
 from tap_nexudus_usage.sandbox.world import World
+from tap_nexudus_usage.streams import UsageStream
 from tap_nexudus_usage.tap import TapNexudusUsage
 
 SDK_WORLD = World(Ledger(20, SEED))
@@ -67,6 +69,33 @@ def test_stream_maps_work(bench: Bench) -> None:
     assert run.records[0]["hours"] == run.records[0]["CreditUsed"] / 60
     # What the map leaves out has been read all the same.
     assert bench.read(stream_maps=maps, state=run.state).ids == []
+
+
+@pytest.mark.parametrize("full_table", [False, True])
+def test_records_left_alone_are_written_byte_for_byte_as_the_sdk_would(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, *, full_table: bool
+) -> None:
+    moment = datetime(2026, 1, 5, 9, 30, 0, 120_000, tzinfo=timezone.utc)
+    monkeypatch.setattr("tap_nexudus_usage.writer.utc_now", lambda: moment)
+    monkeypatch.setattr("singer_sdk.streams.core.utc_now", lambda: moment)
+    # Of which the version is made.
+    monkeypatch.setattr(TapNexudusUsage, "initialized_at", 7_000)
+    record_id = next(iter(bench.ledger))
+    room = 'Ω "quoted"\n\t\u2028 \x7f </script>'
+    bench.ledger.change(record_id, BookingResourceName=room, CustomFields={"a": [1.5, None]})
+    catalog = catalog_of(bench)
+    if full_table:
+        catalog["streams"][0]["replication_method"] = "FULL_TABLE"
+    settings = {"catalog": catalog, "emit_activate_version_messages": full_table}
+
+    short = bench.read(**settings).lines
+    monkeypatch.setattr(UsageStream, "_is_emitted_whole", False)
+    long = bench.read(**settings).lines
+
+    assert sum(b'"RECORD"' in line for line in short) == len(bench.ledger)
+    assert [line for line in short if b'"RECORD"' in line] == [
+        line for line in long if b'"RECORD"' in line
+    ]
 
 
 def test_a_stream_map_that_fails_on_a_record_is_told(bench: Bench) -> None:

@@ -59,9 +59,10 @@ class _Server(uvicorn.Server):
             server.close()
         for listener in sockets or []:
             listener.close()
-        self._end_connections()
-        # asyncio closes their sockets on its next round.
-        await asyncio.sleep(0)
+        # asyncio takes some rounds to begin a connection just accepted, and one to close its socket.
+        for _ in range(5):
+            self._end_connections()
+            await asyncio.sleep(0)
 
     def _end_connections(self) -> None:
         for connection in list(self.server_state.connections):
