@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Bench, run_tap_with
 from outcomes import STREAM
+from postgresql import Postgres, serve
 
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.tap import TapNexudusUsage
@@ -129,64 +126,10 @@ def test_bookmark_and_emitted_stay_as_they_were(full_table: Bench) -> None:
 # Into a real database
 
 
-def postgres_bin() -> Path | None:
-    """The folder of PostgreSQL's commands; Debian keeps the server's out of the PATH."""
-    folders = [*sorted(Path("/usr/lib/postgresql").glob("*/bin")), *map(Path, os.get_exec_path())]
-    needed = ("initdb", "pg_ctl", "psql")
-    return next((f for f in folders if all((f / name).exists() for name in needed)), None)
-
-
-@dataclass
-class Postgres:
-    """A server of the test's own."""
-
-    bin: Path
-    port: int
-    folder: Path
-
-    def query(self, sql: str) -> list[str]:
-        command = [self.bin / "psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres"]
-        finished = subprocess.run(
-            [*command, "-At", "-v", "ON_ERROR_STOP=1", "-c", sql],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return finished.stdout.splitlines()
-
-
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """PostgreSQL on a loopback port; where it isn't installed, only CI insists."""
-    commands = postgres_bin()
-    if commands is None:
-        message = "PostgreSQL's server isn't installed (Debian: apt-get install postgresql)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    folder = tmp_path_factory.mktemp("postgres")
-    # The server refuses to run as root.
-    owner = "postgres" if os.geteuid() == 0 else None
-    if owner is not None:
-        for part in (folder, *folder.parents[:3]):
-            part.chmod(part.stat().st_mode | 0o711)
-        shutil.chown(folder, owner)
-    data = folder / "data"
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-
-    def run(*command: str | Path) -> None:
-        subprocess.run(
-            command, check=True, cwd=folder, stdout=subprocess.DEVNULL, timeout=60, user=owner
-        )
-
-    run(commands / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
-    run(commands / "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", options, "start")
-    try:
-        yield Postgres(commands, port, folder)
-    finally:
-        run(commands / "pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
+    with serve(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
