@@ -2,12 +2,18 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PATHS := tap_nexudus_usage tests bench demo tools
+# The targets' environments, and the oldest Python that each is made for.
+ENVIRONMENTS := postgres:3.10 duckdb:3.10 jsonl:3.10 snowflake:3.11 bigquery:3.11 \
+	bigquery_emulator:3.13
+PIN := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header \
+	--no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long bench lint format types audit constraints clean
+.PHONY: help demo test test-long test-warehouses bench lint format types audit constraints \
+	constraints-warehouses clean
 
 help: ## List the commands
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 25
 
 demo: .venv/installed ## Run the tap under Meltano against a sandbox, twice
 	$(BIN)/python demo/demo.py
@@ -15,9 +21,12 @@ demo: .venv/installed ## Run the tap under Meltano against a sandbox, twice
 test: .venv/installed ## Run the quick tests
 	$(BIN)/pytest
 
-test-long: .venv/installed ## Run all tests, with many more examples (half an hour)
+test-long: .venv/installed ## Run all tests but the warehouses', with many more examples (half an hour)
 	SEARCH_EXAMPLES=5000 FAULT_SCHEDULES=3000 HOSTILE_EXAMPLES=1000 \
-		$(BIN)/pytest -m "long or not long"
+		$(BIN)/pytest -m "not warehouse"
+
+test-warehouses: .venv/installed ## Load warehouses with real targets, and compare row by row
+	$(BIN)/pytest -m warehouse --numprocesses=0 tests/warehouses
 
 # Options: REPEAT=3, ONLY=by-id or ONLY=by-id-2000.
 bench: .venv/bench/installed ## Measure the tap beside a bare script (half an hour)
@@ -39,12 +48,17 @@ audit: .venv/installed ## Look for known vulnerabilities in the pinned versions
 	$(BIN)/python tools/audit.py constraints.txt
 
 constraints: .venv/installed ## Pin the newest versions of everything
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 \
-		--generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
-		--extra sandbox --group dev --output-file constraints.txt pyproject.toml
+	$(PIN) --python-version 3.10 --extra sandbox --group dev \
+		--output-file constraints.txt pyproject.toml
+
+constraints-warehouses: .venv/installed ## Pin the newest versions of what the targets need
+	cd tests/warehouses/environments && for pair in $(ENVIRONMENTS); do \
+		name=$${pair%:*}; \
+		$(CURDIR)/$(PIN) --python-version $${pair#*:} --output-file $$name.txt $$name.in || exit; \
+	done
 
 clean: ## Remove the environments and what runs left
-	rm -rf .venv .meltano output dist
+	rm -rf .venv .warehouses .meltano output dist
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv

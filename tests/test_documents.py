@@ -155,8 +155,13 @@ def test_the_changelog_has_this_version() -> None:
     assert f"## [{TapNexudusUsage.get_plugin_version()}]" in changelog
 
 
-def test_constraints_name_no_host() -> None:
-    constraints = (PROJECT / "constraints.txt").read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    "path",
+    [PROJECT / "constraints.txt", *PROJECT.glob("tests/warehouses/environments/*.txt")],
+    ids=lambda path: path.stem,
+)
+def test_constraints_name_no_host(path: Path) -> None:
+    constraints = path.read_text(encoding="utf-8")
 
     assert "://" not in constraints
     assert "--hash=sha256:" in constraints

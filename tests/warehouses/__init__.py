@@ -1,0 +1,1 @@
+"""From the sandbox through the tap and real targets into warehouses, looked at with SQL."""
