@@ -1,0 +1,100 @@
+"""Run target-snowflake's own command with fakesnow in the place of Snowflake.
+
+The target is unmodified; its SQL is run by fakesnow, which translates it for DuckDB. One thing has
+to be added, and is all that this shim does: fakesnow knows no user stage (`@~`), through which the
+target loads. PUT and REMOVE on it are carried out on a dictionary, and a MERGE that reads from it
+reads the same staged files from a temporary table instead.
+
+So it proves that the target accepts what the tap writes, its tables and columns, the files it
+stages, and the logic of its merge. It does not prove Snowflake itself: not its stages and file
+formats, not how it casts what it reads from them, not its limits, and nothing about logging in.
+
+Usage: python target_snowflake_on_fakesnow.py <folder of the databases> <the target's arguments>
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import fakesnow
+from fakesnow.cursor import FakeSnowflakeCursor
+from target_snowflake.target import TargetSnowflake
+
+PUT = re.compile(r"put (?P<file>.+) '(?P<folder>@~/[^']+)'", re.IGNORECASE)
+REMOVE = re.compile(r"remove '(?P<folder>@~/[^']+)/'", re.IGNORECASE)
+MERGE = re.compile(
+    r"(?P<into>merge into (?P<schema>\S+)\.\S+ d using) "
+    r"\(select (?P<columns>.+) from '(?P<folder>@~/[^']+)'\(file_format => [^)]+\) (?P<rest>.+)",
+    re.IGNORECASE | re.DOTALL,
+)
+
+execute_on_fakesnow = FakeSnowflakeCursor.execute
+user_stage: dict[str, list[Path]] = {}
+
+
+def execute(
+    cursor: FakeSnowflakeCursor,
+    command: str,
+    params: Sequence[Any] | dict[Any, Any] | None = None,
+    *args: Any,
+    **kwargs: Any,
+) -> FakeSnowflakeCursor:
+    """Take over what concerns the user stage, and leave the rest to fakesnow."""
+    if put := PUT.fullmatch(command):
+        uri = put["file"] % params if params else put["file"]
+        user_stage.setdefault(put["folder"], []).append(Path(urlparse(uri.strip("'")).path))
+    elif remove := REMOVE.fullmatch(command):
+        user_stage.pop(remove["folder"], None)
+    else:
+        if merge := MERGE.fullmatch(command):
+            stage_as_table(cursor, merge)
+            # DuckDB has no SEQ8 to number the lines by: the table has it as a column.
+            rest = merge["rest"].replace("SEQ8()", "line")
+            command = f"{merge['into']} (select * from staged {rest}"
+        return execute_on_fakesnow(cursor, command, params, *args, **kwargs)
+    return execute_on_fakesnow(cursor, "select 'done' as status")
+
+
+def stage_as_table(cursor: FakeSnowflakeCursor, merge: re.Match[str]) -> None:
+    """Put the staged records into a table, in the columns that the MERGE selects from them."""
+    # fakesnow's MERGE wants one, though all names are qualified.
+    execute_on_fakesnow(cursor, f"use schema {merge['schema']}")
+    execute_on_fakesnow(
+        cursor, "create or replace temporary table staged_lines (record variant, line number)"
+    )
+    for line, record in enumerate(records(user_stage[merge["folder"]])):
+        # Past fakesnow, which would translate the data.
+        cursor._duck_conn.execute("INSERT INTO staged_lines VALUES (?, ?)", [record, line])
+    columns = merge["columns"].replace("$1:", "record:")
+    execute_on_fakesnow(
+        cursor,
+        f"create or replace temporary table staged as select {columns}, line from staged_lines",
+    )
+
+
+def records(files: list[Path]) -> Iterator[str]:
+    """The lines of staged files."""
+    for file in files:
+        with gzip.open(file, "rt", encoding="utf-8", newline="\n") as lines:
+            yield from lines
+
+
+def main() -> None:
+    """Run the target as its command would be run."""
+    _, folder, *arguments = sys.argv
+    FakeSnowflakeCursor.execute = execute
+    # The files of a run are named by that run alone, so nothing is left to drop.
+    with fakesnow.patch(
+        db_path=folder, create_schema_on_connect=False, nop_regexes=["drop file format"]
+    ):
+        TargetSnowflake.cli(arguments)
+
+
+if __name__ == "__main__":
+    main()
