@@ -70,7 +70,9 @@ class Pipeline:
                 assert process.stdout is not None
                 process.stdout.close()
             if terminate_after is not None:
-                wait_until(lambda: len(self._records()) >= terminate_after)
+                wait_until(
+                    lambda: len(self._records()) >= terminate_after or tap.poll() is not None
+                )
                 tap.send_signal(signal.SIGTERM)
             code = tap.wait(TIMEOUT)
             assert target.wait(TIMEOUT) == 0, self._log("target")
