@@ -127,8 +127,8 @@ def test_bookmark_and_emitted_stay_as_they_were(full_table: Bench) -> None:
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    with serve(tmp_path_factory.mktemp("postgres")) as server:
+def postgres() -> Iterator[Postgres]:
+    with serve() as server:
         yield server
 
 

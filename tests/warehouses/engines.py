@@ -29,9 +29,7 @@ def config_file(folder: Path, **config: object) -> Path:
 def postgres(folder: Path) -> Iterator[Warehouse]:
     """target-postgres of MeltanoLabs, and a real server."""
     bin_folder = environment("postgres")
-    data = folder / "server"
-    data.mkdir()
-    with postgresql.serve(data) as server:
+    with postgresql.serve() as server:
         config = config_file(
             folder,
             host="127.0.0.1",
@@ -51,6 +49,7 @@ def postgres(folder: Path) -> Iterator[Warehouse]:
                 f"WHERE table_schema = '{SCHEMA}'"
             ),
             home=folder,
+            activates_versions=True,
         )
 
 
@@ -126,6 +125,7 @@ def snowflake(folder: Path) -> Iterator[Warehouse]:
             f"WHERE table_name = '{STREAM.upper()}'"
         ),
         home=folder,
+        activates_versions=True,
         named=str.upper,
     )
 

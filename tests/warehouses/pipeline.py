@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from conftest import Bench
 
+from tap_nexudus_usage.tap import TapNexudusUsage
 from warehouses.warehouse import Warehouse
 
 TIMEOUT = 180.0
@@ -53,15 +54,23 @@ class Pipeline:
         self._messages = folder / "messages.jsonl"
         self._states = folder / "states.jsonl"
 
-    def run(self, *, terminate_after: int | None = None, **settings: Any) -> Run:
+    def run(
+        self, *, method: str = "INCREMENTAL", terminate_after: int | None = None, **settings: Any
+    ) -> Run:
         """Run to the end, or until so many records went through: the tap is then terminated."""
-        self._write("config.json", self._bench.settings(**settings))
-        self._write("state.json", self._state)
+        options = {
+            "config": self._bench.settings(**settings),
+            "catalog": catalog(method),
+            "state": self._state,
+        }
+        command = [sys.executable, "-m", "tap_nexudus_usage"]
+        for name, content in options.items():
+            (self._folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+            command += [f"--{name}", f"{name}.json"]
         self._messages.unlink(missing_ok=True)
         with ExitStack() as stack:
             start = partial(self._start, stack)
-            command = [sys.executable, "-m", "tap_nexudus_usage", "--config", "config.json"]
-            tap = start("tap", [*command, "--state", "state.json"], None, subprocess.PIPE)
+            tap = start("tap", command, None, subprocess.PIPE)
             tee = start("tee", ["tee", self._messages], tap.stdout, subprocess.PIPE)
             states = stack.enter_context(self._states.open("w", encoding="utf-8"))
             target = start("target", self._warehouse.target, tee.stdout, states)
@@ -103,9 +112,6 @@ class Pipeline:
         stack.callback(process.kill)
         return process
 
-    def _write(self, name: str, content: object) -> None:
-        (self._folder / name).write_text(json.dumps(content), encoding="utf-8")
-
     def _log(self, name: str) -> str:
         return (self._folder / f"{name}.log").read_text(encoding="utf-8")[-5_000:]
 
@@ -123,6 +129,13 @@ class Pipeline:
             return None
         self._state = json.loads(lines[-1])
         return self._state
+
+
+def catalog(method: str) -> dict[str, Any]:
+    """The tap's catalog, with a replication method."""
+    found: dict[str, Any] = json.loads(TapNexudusUsage(validate_config=False).catalog_json_text)
+    found["streams"][0]["replication_method"] = method
+    return found
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -27,6 +27,7 @@ class Warehouse:
         columns: SQL that gives names and types of the columns.
         env: what both commands need in their environment.
         appends: whether the target adds a row for each record, instead of updating the Id's.
+        activates_versions: whether the target does anything about an ACTIVATE_VERSION message.
         named: a column's name, from the tap's.
         changed_by_target: a row as it lands, where the target is known to change it.
     """
@@ -39,6 +40,7 @@ class Warehouse:
     latest: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     appends: bool = False
+    activates_versions: bool = False
     named: Callable[[str], str] = str
     changed_by_target: Callable[[Row], Row] = dict
 
