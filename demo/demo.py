@@ -22,16 +22,20 @@ STREAM = "coworker_extra_service_use_histories"
 CHANGES = 5
 
 CREDITS = """
-    WITH latest AS (
-        SELECT * FROM read_json_auto('{files}')
-        QUALIFY row_number() OVER (PARTITION BY Id ORDER BY UpdatedOn DESC) = 1
+    WITH lines AS (
+        SELECT *, row_number() OVER () AS line FROM read_json_auto('{files}')
+    ),
+    -- By the order in which they came: a correction may be stamped earlier, a tombstone not at all.
+    latest AS (
+        SELECT * FROM lines
+        QUALIFY row_number() OVER (PARTITION BY Id ORDER BY line DESC) = 1
     )
     SELECT BookingResourceName AS room,
            strftime(BookingFromTime::TIMESTAMP, '%Y-%m') AS month,
            count(*) AS uses,
            sum(CreditUsed) AS credits
     FROM latest
-    WHERE BookingResourceName IS NOT NULL
+    WHERE BookingResourceName IS NOT NULL AND _sdc_deleted_at IS NULL
     GROUP BY room, month
     ORDER BY credits DESC
     LIMIT 8

@@ -59,7 +59,7 @@ class _Server(uvicorn.Server):
             server.close()
         for listener in sockets or []:
             listener.close()
-        # asyncio takes some rounds to begin a connection just accepted, and one to close its socket.
+        # asyncio takes some rounds to begin a connection just accepted, and to close its socket.
         for _ in range(5):
             self._end_connections()
             await asyncio.sleep(0)

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import postgresql
-from conftest import STREAM
+from outcomes import STREAM
 
 from warehouses.environments import environment
 from warehouses.warehouse import SCRIPTS, Row, Warehouse
