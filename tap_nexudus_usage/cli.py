@@ -51,7 +51,7 @@ def _run(args: Sequence[str] | None, tap_class: type[TapNexudusUsage] | None) ->
         message = f"TAP_NEXUDUS_USAGE_LOGLEVEL or LOGLEVEL is wrong: {error}"
         raise SettingsError(message) from error
     code: int | None = command.main(args, prog_name=tap_class.name, standalone_mode=False)
-    writer.flush()
+    writer.BufferedWriter().flush()
     return code or 0
 
 

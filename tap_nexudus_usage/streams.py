@@ -26,7 +26,6 @@ from tap_nexudus_usage.errors import OutputError, SettingsError
 from tap_nexudus_usage.progress import Progress
 from tap_nexudus_usage.reading import Reading
 from tap_nexudus_usage.records import DELETED_AT, RecordShape
-from tap_nexudus_usage.writer import flush, write_record
 
 if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context
@@ -102,7 +101,7 @@ class UsageStream(Stream):
                 tap.raise_if_terminated()
                 progress.tick()
                 # What is written so far is of use to the target while this run waits.
-                flush()
+                tap.writer.flush()
 
             reading = Reading(settings, connection.client, emitted, emission)
             for record in stack.enter_context(closing(reading.records(on_poll))):
@@ -166,7 +165,9 @@ class UsageStream(Stream):
         if not self._is_emitted_whole:
             super()._write_record_message(record)
             return
-        write_record(self.stream_maps[0].stream_alias, record, self._stream_version)
+        self._nexudus_tap.writer.write_record(
+            self.stream_maps[0].stream_alias, record, self._stream_version
+        )
         self.state_manager.is_flushed = False
 
     @override

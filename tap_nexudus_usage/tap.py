@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar, TextIO, cast
 
 import click
 import msgspec
@@ -232,7 +232,12 @@ class TapNexudusUsage(Tap):
         self.redactor = Redactor()
         self._terminated_by: int | None = None
         super().__init__(**kwargs)
-        self._state_writer = self._comparing_state_writer = ComparingStateWriter()
+        self._state_writer = self._comparing_state_writer = ComparingStateWriter(self.writer)
+
+    @property
+    def writer(self) -> BufferedWriter:
+        """What writes all messages."""
+        return cast("BufferedWriter", self.message_writer)
 
     def write_next_state(self) -> None:
         """Write the next STATE even if it is the same as the one before."""

@@ -1,4 +1,4 @@
-"""Singer messages on stdout, flushed when a target can use them, not one by one."""
+"""Singer messages on stdout, handed over when a target can use them, not one by one."""
 
 from __future__ import annotations
 
@@ -15,20 +15,60 @@ from typing_extensions import override
 
 from tap_nexudus_usage.errors import OutputError
 
+BUFFER_SIZE = 65_536
+"""Bytes that may gather before they are handed over."""
+
 
 class BufferedWriter(MsgSpecWriter):
-    """The SDK's msgspec writer without its flush after each record.
+    """The SDK's msgspec writer, with a buffer of its own instead of a flush after each message.
 
-    Records stay in stdout's buffer until another message follows, or until the stream flushes it
-    because it has to wait.
+    Python's buffer won't do: PYTHONUNBUFFERED, which many containers set, takes it away, and what
+    is left may write a part only when a signal comes in between.
     """
+
+    def __init__(self) -> None:
+        """Begin with nothing written."""
+        super().__init__()
+        self._buffer = bytearray()
 
     @override
     def write_message(self, message: Message) -> None:
-        """Write a message to stdout; raises OutputError."""
-        write_line(self.format_message(message))
+        """Write a message; raises OutputError."""
+        self.write_line(self.format_message(message))
         if not isinstance(message, RecordMessage):
-            flush()
+            self.flush()
+
+    def write_record(self, stream: str, record: Mapping[str, Any], version: int | None) -> None:
+        """Write what the SDK's RecordMessage would come to, without making one."""
+        message: dict[str, Any] = {"type": "RECORD", "stream": stream, "record": record}
+        if version is not None:
+            message["version"] = version
+        message["time_extracted"] = utc_now()
+        self.write_line(serialize_jsonl(message))
+
+    def write_line(self, line: bytes | bytearray) -> None:
+        """Write a line, for stdout to have at the next flush at the latest; raises OutputError."""
+        self._buffer += line
+        if len(self._buffer) >= BUFFER_SIZE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand all that is written to stdout; raises OutputError."""
+        try:
+            # Once an error has come, what has been taken and what hasn't can't be told.
+            lines, self._buffer = memoryview(self._buffer), bytearray()
+            while lines:
+                lines = lines[sys.stdout.buffer.write(lines) :]
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            message = "The target stopped reading before all was written; see its own log"
+            raise OutputError(message) from error
+        except OSError as error:
+            message = (
+                f"The messages can't be written: {error.strerror}. What a target has taken up to "
+                "its last STATE won't be emitted again"
+            )
+            raise OutputError(message) from error
 
 
 class ComparingStateWriter(StateWriter):
@@ -37,53 +77,20 @@ class ComparingStateWriter(StateWriter):
     Those, and the dataclass around it, take longer than writing where there are many Ids.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, writer: BufferedWriter) -> None:
         """Begin without a STATE."""
+        self._writer = writer
         self._last_line = b""
 
     @override
     def write_state(self, state: Mapping[str, Any]) -> None:
-        """Write a STATE to stdout if it is another one; raises OutputError."""
+        """Write a STATE if it is another one; raises OutputError."""
         line = bytes(serialize_jsonl({"type": "STATE", "value": state}))
         if line != self._last_line:
-            write_line(line)
-            flush()
+            self._writer.write_line(line)
+            self._writer.flush()
             self._last_line = line
 
     def forget(self) -> None:
         """Write the next STATE, whatever it is."""
         self._last_line = b""
-
-
-def write_record(stream: str, record: Mapping[str, Any], version: int | None) -> None:
-    """Write what the SDK's RecordMessage would come to, without making one; raises OutputError."""
-    message: dict[str, Any] = {"type": "RECORD", "stream": stream, "record": record}
-    if version is not None:
-        message["version"] = version
-    message["time_extracted"] = utc_now()
-    write_line(serialize_jsonl(message))
-
-
-def write_line(line: bytes | bytearray) -> None:
-    """Hand a line to stdout's buffer; raises OutputError."""
-    try:
-        sys.stdout.buffer.write(line)
-    except OSError as error:
-        raise _in_words(error) from error
-
-
-def flush() -> None:
-    """Hand all that is written to the target; raises OutputError."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        raise _in_words(error) from error
-
-
-def _in_words(error: OSError) -> OutputError:
-    if isinstance(error, BrokenPipeError):
-        return OutputError("The target stopped reading before all was written; see its own log")
-    return OutputError(
-        f"The messages can't be written: {error.strerror}. What a target has taken up to its last "
-        "STATE won't be emitted again"
-    )
