@@ -173,7 +173,8 @@ def tap_server() -> TapServer:
 
 def run_tap(*args: str, env: dict[str, str] | None = None) -> Finished:
     """Run the tap's command line as a process of its own, where any warning is an error."""
-    return shared_tap_server().run(Order(args, environment=env or dict(os.environ)))
+    order = Order(args, environment=env or dict(os.environ), clock_speed=FastTap.clock_speed)
+    return shared_tap_server().run(order)
 
 
 def run_tap_with(config: dict[str, Any], *args: str, env: dict[str, str] | None = None) -> Finished:

@@ -28,12 +28,12 @@ PROPERTIES = SETTINGS.to_dict()["properties"]
 HALF_A_PAIR = "\ud83d"
 DEEP = "[" * 20_000 + "]" * 20_000
 
-EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "50"))
 
 fuzz = settings(
     max_examples=EXAMPLES,
     deadline=None,
-    derandomize=EXAMPLES <= 60,
+    derandomize=EXAMPLES <= 50,
     print_blob=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

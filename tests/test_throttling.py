@@ -63,7 +63,7 @@ def test_one_call_per_id_stays_within_the_published_limits(
 def test_everything_comes_with_pacing_off(throttled_bench: Bench) -> None:
     bench = throttled_bench
 
-    ids = list(bench.ledger)[:60]
+    ids = list(bench.ledger)[:20]
 
     run = bench.read(record_ids=ids, batch_size=1, requests_per_minute=0)
 

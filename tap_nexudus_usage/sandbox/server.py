@@ -8,6 +8,7 @@ import threading
 import time
 from functools import partial
 from types import TracebackType
+from weakref import WeakSet
 
 import uvicorn
 from typing_extensions import Self
@@ -24,6 +25,7 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: object) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
+        self.app_state["transports"].add(transport)
         self.app_state = {**self.app_state, "transport": transport}
 
 
@@ -31,7 +33,8 @@ class _Server(uvicorn.Server):
     """Ends at once, where uvicorn takes its time: a fifth of a second for every test."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self.lifespan.state["refuse"] = self.refuse
+        self._transports: WeakSet[asyncio.Transport] = WeakSet()
+        self.lifespan.state.update(refuse=self.refuse, transports=self._transports)
         await super().startup(sockets)
 
     async def refuse(self, seconds: float) -> None:
@@ -63,10 +66,15 @@ class _Server(uvicorn.Server):
         for _ in range(5):
             self._end_connections()
             await asyncio.sleep(0)
+        while self._end_connections():  # noqa: ASYNC110 - asyncio tells of a closed socket nowhere
+            await asyncio.sleep(0.001)
 
-    def _end_connections(self) -> None:
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
+    def _end_connections(self) -> bool:
+        """End all connections; whether any is left whose socket is still open."""
+        transports = list(self._transports)
+        for transport in transports:
+            transport.abort()
+        return any(transport.get_extra_info("socket").fileno() >= 0 for transport in transports)
 
 
 class Sandbox:
