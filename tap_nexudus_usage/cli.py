@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 
 def main(args: Sequence[str] | None = None, tap_class: type[TapNexudusUsage] | None = None) -> int:
     """Run the command line `args` (None: the process's) and return the exit code.
@@ -26,9 +28,9 @@ def main(args: Sequence[str] | None = None, tap_class: type[TapNexudusUsage] | N
     Whatever goes wrong ends in one last line on stderr that says what and what to do; a traceback
     comes before it for a bug in the tap, or at debug level.
     """
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, _end_now)
     try:
+        for signum in SIGNALS:
+            signal.signal(signum, _end_now)
         return _run(args, tap_class)
     except (Exception, Terminated) as error:  # noqa: BLE001 - logged by _tell
         return _tell(error)
@@ -36,7 +38,8 @@ def main(args: Sequence[str] | None = None, tap_class: type[TapNexudusUsage] | N
 
 def _end_now(signum: int, _: FrameType | None) -> None:
     """Raise Terminated; a sync, which has something to finish first, replaces this handler."""
-    signal.signal(signum, signal.SIG_DFL)
+    for another in SIGNALS:
+        signal.signal(another, signal.SIG_DFL)
     raise Terminated(signum)
 
 
