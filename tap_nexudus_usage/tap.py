@@ -259,10 +259,10 @@ class TapNexudusUsage(Tap):
         ):
             message = "The state can't be understood; restore it, or start over without one"
             raise SettingsError(message)
-        for bookmark in bookmarks.values():
-            # What other taps leave there, partitions and so on, the SDK would look into.
-            for name in bookmark.keys() - STATE_KEYS:
-                del bookmark[name]
+        # What other taps leave there, partitions and so on, the SDK would look into.
+        bookmark = bookmarks.get(UsageStream.name, {})
+        for name in bookmark.keys() - STATE_KEYS:
+            del bookmark[name]
         super().load_state(state)
 
     @cached_property

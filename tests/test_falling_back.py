@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection
 
 import pytest
@@ -150,11 +149,3 @@ def test_a_user_without_any_role_is_told_so_after_few_calls(
     assert "CoworkerExtraServiceUseHistory-List" in str(run.error)
     assert "token" in str(run.error)
     assert bench.count_calls() <= 30
-
-
-def test_no_thread_is_left_behind(bench: Bench) -> None:
-    before = set(threading.enumerate())
-
-    bench.read(batch_size=1)
-
-    assert set(threading.enumerate()) <= before

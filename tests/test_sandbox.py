@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,9 +14,12 @@ import requests
 from conftest import Bench
 
 from tap_nexudus_usage.sandbox.app import ENTITY
+from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.records import Ledger, dotnet
+from tap_nexudus_usage.sandbox.server import Sandbox
 from tap_nexudus_usage.sandbox.tokens import LIST, READ, User
 from tap_nexudus_usage.sandbox.turmoil import Turmoil
+from tap_nexudus_usage.sandbox.world import World
 from tap_nexudus_usage.session import ApiSession
 from tap_nexudus_usage.timestamps import canonical
 
@@ -368,3 +373,26 @@ def test_turmoil_changes_records_between_searches(make_bench: Callable[..., Benc
     assert before.keys() - after.keys()
     assert after.keys() - before.keys()
     assert any(after[i] != before[i] for i in before.keys() & after.keys())
+
+
+def test_connections_that_come_just_as_others_are_refused_are_closed() -> None:
+    call = b"GET /api/billing/coworkerextraserviceusehistories/5 HTTP/1.1\r\nHost: nexudus\r\n\r\n"
+    # Whether a connection comes in the very moment is chance; of so many rounds, one in four.
+    for _ in range(15):
+        world = World(Ledger(0))
+        world.faults.append(Fault("refuse", seconds=0.001))
+        clients = [socket.socket() for _ in range(4)]
+        with Sandbox(world) as sandbox:
+            address = ("127.0.0.1", int(sandbox.url.rpartition(":")[2]))
+            clients[0].connect(address)
+            time.sleep(0.003)
+            for client in clients[1:]:
+                client.setblocking(False)
+            clients[0].sendall(call)
+            for client in clients[1:]:
+                client.connect_ex(address)
+            time.sleep(0.01)
+        for client in clients:
+            client.close()
+    # What was left open shows in a ResourceWarning now, which is an error here.
+    gc.collect()

@@ -39,9 +39,9 @@ class _Server(uvicorn.Server):
 
     async def refuse(self, seconds: float) -> None:
         """Refuse connections for a while, having ended all there are."""
-        (listener,) = self.servers
-        address = listener.sockets[0].getsockname()
-        listener.close()
+        (server,) = self.servers
+        address = server.sockets[0].getsockname()
+        await self._stop_listening()
         self._end_connections()
         await asyncio.sleep(seconds)
         protocol = partial(
@@ -58,8 +58,7 @@ class _Server(uvicorn.Server):
             await asyncio.sleep(0.01)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for server in self.servers:
-            server.close()
+        await self._stop_listening()
         for listener in sockets or []:
             listener.close()
         # asyncio takes some rounds to begin a connection just accepted, and to close its socket.
@@ -68,6 +67,18 @@ class _Server(uvicorn.Server):
             await asyncio.sleep(0)
         while self._end_connections():  # noqa: ASYNC110 - asyncio tells of a closed socket nowhere
             await asyncio.sleep(0.001)
+
+    async def _stop_listening(self) -> None:
+        """Close the listeners, once the connections just accepted have begun.
+
+        asyncio's `close` would leave those open: it fails to make a transport of a closed server.
+        """
+        for server in self.servers:
+            for listener in server.sockets:
+                asyncio.get_running_loop().remove_reader(listener)
+        await asyncio.sleep(0)
+        for server in self.servers:
+            server.close()
 
     def _end_connections(self) -> bool:
         """End all connections; whether any is left whose socket is still open."""
