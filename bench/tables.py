@@ -19,6 +19,7 @@ HEAD = (
     "CPU / floor",
 )
 SANDBOX_HEAD = ("workload", "calls / s", "records / s", "share of floor's wall")
+PER_RECORD_HEAD = ("Ids", "µs a record", "µs a record, start-up left out")
 START_UP_HEAD = ("command", "wall (s)", "CPU (s)", "peak (MiB)")
 
 NOTES = """\
@@ -28,6 +29,8 @@ a partition and a "get one" for each Id; Nexudus's 409, which by default ends su
 its extra_retry_statuses, and Retry-After waited for."""
 
 SANDBOX_NOTE = "The sandbox alone, read over one connection by a client that throws all away:"
+
+PER_RECORD_NOTE = "The tap's wall time for each record, by Id (start-up: `tap --discover`):"
 
 
 def tables(results: Results) -> str:
@@ -39,6 +42,9 @@ def tables(results: Results) -> str:
     parts = [machine, NOTES, _table(HEAD, contenders)]
     if sandbox:
         parts += [SANDBOX_NOTE, _table(SANDBOX_HEAD, sandbox)]
+    per_record = per_record_rows(results)
+    if per_record:
+        parts += [PER_RECORD_NOTE, _table(PER_RECORD_HEAD, per_record)]
     return "\n\n".join([*parts, "Start-up:", _table(START_UP_HEAD, start_up)])
 
 
@@ -65,6 +71,20 @@ def sandbox_row(result: Result) -> list[str]:
         return [result.name]
     rates = (f"{rate:,.0f}" for rate in (alone.calls_per_second, alone.records_per_second))
     return [result.name, *rates, f"{alone.share_of_floor:.0%}"]
+
+
+def per_record_rows(results: Results) -> list[list[str]]:
+    """Whether the tap's time grows with the Ids, or faster: a row for each number of them."""
+    discovery = next(runs for runs in results.start_up if runs.name.endswith("--discover"))
+    rows = []
+    for result in results.workloads:
+        (tap,) = (runs for runs in result.contenders if runs.name == "tap")
+        if result.name.startswith("by-id"):
+            wall = tap.median.wall
+            seconds = (wall, wall - discovery.median.wall)
+            each = (f"{1e6 * total / result.records:.0f}" for total in seconds)
+            rows.append([f"{result.records:,}", *each])
+    return rows
 
 
 def start_up_row(runs: Runs) -> list[str]:

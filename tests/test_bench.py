@@ -46,6 +46,7 @@ def test_the_quick_bench_fills_every_column_and_draws_both_plots(tmp_path: Path)
             for sample in contender["samples"]:
                 assert all(sample[name] > 0 for name in COLUMNS if name != "throttled")
     assert results["workloads"][0]["sandbox"]["calls_per_second"] > 0
+    assert "µs a record" in finished.stdout
     assert len(results["start_up"]) == 3
     for name in ("time_over_ids.png", "allowance.png"):
         content = (tmp_path / name).read_bytes()
