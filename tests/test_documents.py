@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from warehouses.recipes import RECIPES
 
 from tap_nexudus_usage.tap import SETTINGS, TapNexudusUsage
 
@@ -165,3 +166,25 @@ def test_constraints_name_no_host(path: Path) -> None:
 
     assert "://" not in constraints
     assert "--hash=sha256:" in constraints
+
+
+@pytest.mark.parametrize("engine", RECIPES)
+def test_the_recipes_pin_what_the_tests_load_with(engine: str) -> None:
+    tested = (PROJECT / f"tests/warehouses/environments/{engine}.in").read_text(encoding="utf-8")
+
+    assert set(RECIPES[engine].loader["pip_url"].split()) <= set(tested.splitlines())
+
+
+def test_links_within_the_project_lead_somewhere() -> None:
+    for document in [PROJECT / "README.md", *PROJECT.glob("docs/*.md")]:
+        text = document.read_text(encoding="utf-8")
+        for path, _, anchor in (
+            link.partition("#") for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text)
+        ):
+            target = document.parent / path if path else document
+            assert target.exists(), f"{document.name} links to {path}"
+            if anchor:
+                headings = re.findall(
+                    r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE
+                )
+                assert anchor in {heading.lower().replace(" ", "-") for heading in headings}

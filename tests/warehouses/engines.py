@@ -7,21 +7,27 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import postgresql
 from outcomes import STREAM
 
 from warehouses.environments import environment
+from warehouses.recipes import RECIPES
 from warehouses.warehouse import SCRIPTS, Row, Warehouse
 
 QUERY = SCRIPTS / "query.py"
 SCHEMA = "nexudus"
 
 
-def config_file(folder: Path, **config: object) -> Path:
-    """The target's config."""
+def config_file(folder: Path, engine: str, **differences: Any) -> Path:
+    """The target's config: the recipe's, but for what differs here; None removes a setting."""
+    config = {**RECIPES[engine].config, **differences}
     path = folder / "target.json"
-    path.write_text(json.dumps(config), encoding="utf-8")
+    path.write_text(
+        json.dumps({name: value for name, value in config.items() if value is not None}),
+        encoding="utf-8",
+    )
     return path
 
 
@@ -32,12 +38,12 @@ def postgres(folder: Path) -> Iterator[Warehouse]:
     with postgresql.serve() as server:
         config = config_file(
             folder,
+            "postgres",
             host="127.0.0.1",
             port=server.port,
             user="postgres",
             password="unused",
             database="postgres",
-            default_target_schema=SCHEMA,
         )
         conninfo = f"host=127.0.0.1 port={server.port} user=postgres"
         yield Warehouse(
@@ -46,7 +52,7 @@ def postgres(folder: Path) -> Iterator[Warehouse]:
             table=f"{SCHEMA}.{STREAM}",
             columns=(
                 "SELECT column_name, data_type FROM information_schema.columns "
-                f"WHERE table_schema = '{SCHEMA}'"
+                f"WHERE table_name = '{STREAM}'"
             ),
             home=folder,
             activates_versions=True,
@@ -59,12 +65,15 @@ def duckdb(folder: Path) -> Iterator[Warehouse]:
     bin_folder = environment("duckdb")
     # Neither a dot in the file's stem nor the schema's name, both of which the target takes amiss.
     database = folder / "warehouse.duckdb"
-    config = config_file(folder, path=str(database), default_target_schema=SCHEMA)
+    config = config_file(folder, "duckdb", path=str(database))
     yield Warehouse(
         target=[bin_folder / "target-duckdb", "--config", config],
         queried_by=[bin_folder / "python", QUERY, "duckdb", database],
         table=f"{SCHEMA}.{STREAM}",
-        columns="SELECT column_name, data_type FROM information_schema.columns",
+        columns=(
+            "SELECT column_name, data_type FROM information_schema.columns "
+            f"WHERE table_name = '{STREAM}'"
+        ),
         home=folder,
         named=str.lower,
         changed_by_target=without_empty_texts,
@@ -84,12 +93,11 @@ def jsonl(folder: Path) -> Iterator[Warehouse]:
     correction may be stamped earlier than what it corrects.
     """
     bin_folder = environment("jsonl")
-    output = folder / "output"
-    config = config_file(folder, destination_path=str(output), do_timestamp_file=False)
-    lines = f"read_json_auto('{output}/{STREAM}.jsonl')"
+    config = config_file(folder, "jsonl")
+    lines = f"read_json_auto('output/{STREAM}.jsonl')"
     yield Warehouse(
         target=[bin_folder / "target-jsonl", "--config", config],
-        queried_by=[bin_folder / "python", QUERY, "duckdb", ":memory:"],
+        queried_by=[bin_folder / "python", QUERY, "duckdb", folder / "reader.duckdb"],
         table=lines,
         latest=(
             f"(SELECT * EXCLUDE (line) FROM (SELECT *, row_number() OVER () AS line FROM {lines}) "
@@ -102,18 +110,13 @@ def jsonl(folder: Path) -> Iterator[Warehouse]:
 
 
 @contextmanager
-def snowflake(folder: Path) -> Iterator[Warehouse]:
+def snowflake(folder: Path, **differences: Any) -> Iterator[Warehouse]:
     """target-snowflake of MeltanoLabs, run on fakesnow: see the script for what that proves."""
     bin_folder = environment("snowflake", ("3.11", "3.12", "3.13"))
     databases = folder / "databases"
     databases.mkdir()
     config = config_file(
-        folder,
-        account="fakesnow",
-        user="unused",
-        password="unused",
-        database="ANALYTICS",
-        default_target_schema=SCHEMA,
+        folder, "snowflake", password="unused", private_key_path=None, **differences
     )
     target = SCRIPTS / "target_snowflake_on_fakesnow.py"
     yield Warehouse(
@@ -131,22 +134,21 @@ def snowflake(folder: Path) -> Iterator[Warehouse]:
 
 
 @contextmanager
-def bigquery(folder: Path) -> Iterator[Warehouse]:
+def bigquery(folder: Path, **differences: Any) -> Iterator[Warehouse]:
     """z3-target-bigquery, unmodified, and the emulator local-bigquery."""
     bin_folder = environment("bigquery", ("3.11",))
     with emulator(folder) as (address, service_account):
         config = config_file(
             folder,
-            project="nexudus-project",
-            dataset=SCHEMA,
+            "bigquery",
+            credentials_path=None,
             credentials_json=service_account,
-            method="streaming_insert",
-            denormalized=True,
-            upsert=True,
+            **differences,
         )
+        project = RECIPES["bigquery"].config["project"]
         yield Warehouse(
             target=[bin_folder / "target-bigquery", "--config", config],
-            queried_by=[bin_folder / "python", QUERY, "bigquery", "nexudus-project"],
+            queried_by=[bin_folder / "python", QUERY, "bigquery", project],
             table=f"{SCHEMA}.{STREAM}",
             columns=(
                 f"SELECT column_name, data_type FROM {SCHEMA}.INFORMATION_SCHEMA.COLUMNS "

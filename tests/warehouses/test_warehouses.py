@@ -21,9 +21,10 @@ from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.records import Ledger
 from tap_nexudus_usage.sandbox.server import Sandbox
 from tap_nexudus_usage.sandbox.world import World
-from warehouses.columns import COLUMNS
+from warehouses.answers import Answers, ask, expect
 from warehouses.engines import ENGINES
 from warehouses.pipeline import Pipeline, Run
+from warehouses.recipes import COLUMNS
 from warehouses.warehouse import Row, Warehouse
 
 pytestmark = pytest.mark.warehouse
@@ -125,6 +126,11 @@ class Engine:
         rows = [in_lower_case(row) for row in self.warehouse.rows()]
         return Loaded(run, rows, self.warehouse.count(), expected)
 
+    def ask(self) -> tuple[Answers, Answers]:
+        """What the recipe answers, and what it should if the whole ledger is loaded."""
+        expected = expect(self.bench, self.bench.ledger, self.warehouse)
+        return ask(self.name, self.warehouse), expected
+
 
 @pytest.fixture(scope="module", params=ENGINES)
 def engine(
@@ -159,6 +165,8 @@ class Changes:
     changed: list[int]
     deleted: list[int]
     loaded: Loaded
+    answers: Answers
+    expected_answers: Answers
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +195,7 @@ def second_load(engine: Engine, first_load: Loaded) -> Changes:  # noqa: ARG001 
                 "Id": record["Id"],
                 DELETED_AT: record[DELETED_AT],
             }
-    return Changes(changed, deleted, engine.look(run))
+    return Changes(changed, deleted, engine.look(run), *engine.ask())
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +241,7 @@ def full_table_load(engine: Engine, resumed_load: Loaded) -> Changes:  # noqa: A
     run = engine.load(**full)
 
     engine.expect_ledger(ledger)
-    return Changes(list(ledger), deleted, engine.look(run))
+    return Changes(list(ledger), deleted, engine.look(run), *engine.ask())
 
 
 def test_a_first_load_equals_the_ledger(engine: Engine, first_load: Loaded) -> None:
@@ -302,6 +310,10 @@ def test_the_other_rows_stay_as_they_were(second_load: Changes) -> None:
     second_load.loaded.assert_table()
 
 
+def test_the_recipe_answers_what_the_ledger_says(second_load: Changes) -> None:
+    second_load.answers.assert_equal(second_load.expected_answers)
+
+
 def test_an_id_has_one_row_or_where_appended_one_for_each_record(
     engine: Engine,
     first_load: Loaded,
@@ -355,3 +367,12 @@ def test_a_full_table_marks_what_is_gone_where_the_target_can(
 
     gone = full_table_load.deleted if engine.warehouse.activates_versions else []
     assert marked == {*second_load.deleted, *gone}
+
+
+def test_the_recipe_leaves_out_what_a_full_table_marked(
+    engine: Engine, full_table_load: Changes
+) -> None:
+    if not engine.warehouse.activates_versions:
+        pytest.skip("this target marks nothing")
+
+    full_table_load.answers.assert_equal(full_table_load.expected_answers)

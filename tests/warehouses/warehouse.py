@@ -52,19 +52,20 @@ class Warehouse:
 
     def count(self) -> int:
         """How many rows the table has."""
-        ((count,),) = (row.values() for row in self._query(f"SELECT count(*) FROM {self.table}"))
+        ((count,),) = (row.values() for row in self.query(f"SELECT count(*) FROM {self.table}"))
         return int(count)
 
     def rows(self) -> list[Row]:
         """The rows, each Id's latest where there are several."""
-        return self._query(f"SELECT * FROM {self.latest or self.table}")
+        return self.query(f"SELECT * FROM {self.latest or self.table}")
 
     def column_types(self) -> dict[str, str]:
         """The types of the columns, by name."""
-        pairs = [list(row.values()) for row in self._query(self.columns)]
+        pairs = [list(row.values()) for row in self.query(self.columns)]
         return {pair[0]: pair[1] for pair in pairs}
 
-    def _query(self, sql: str) -> list[Row]:
+    def query(self, sql: str) -> list[Row]:
+        """The rows that a query finds; none where it is a command."""
         finished = subprocess.run(
             self.queried_by,
             input=sql,

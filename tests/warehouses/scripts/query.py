@@ -79,6 +79,9 @@ def main() -> None:
     with CONNECT[engine](address) as connection:
         cursor = connection.cursor()
         cursor.execute(sys.stdin.read())
+        # None or empty for a command.
+        if not cursor.description:
+            return
         names = [column[0] for column in cursor.description]
         for row in cursor.fetchall():
             print(json.dumps(dict(zip(names, map(as_json, row), strict=True))))  # noqa: T201

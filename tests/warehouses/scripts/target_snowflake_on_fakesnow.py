@@ -1,9 +1,10 @@
 """Run target-snowflake's own command with fakesnow in the place of Snowflake.
 
-The target is unmodified; its SQL is run by fakesnow, which translates it for DuckDB. One thing has
-to be added, and is all that this shim does: fakesnow knows no user stage (`@~`), through which the
-target loads. PUT and REMOVE on it are carried out on a dictionary, and a MERGE that reads from it
-reads the same staged files from a temporary table instead.
+The target is unmodified; its SQL is run by fakesnow, which translates it for DuckDB. Two things
+have to be mended, and that is all that this shim does. fakesnow knows no user stage (`@~`), through
+which the target loads: PUT and REMOVE on it are carried out on a dictionary, and a MERGE or COPY
+that reads from it reads the same staged files from a temporary table instead. And primary keys,
+which Snowflake doesn't enforce but DuckDB does, are left out.
 
 So it proves that the target accepts what the tap writes, its tables and columns, the files it
 stages, and the logic of its merge. It does not prove Snowflake itself: not its stages and file
@@ -34,6 +35,17 @@ MERGE = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
+COPY = re.compile(
+    r"copy into (?P<table>(?P<schema>\S+)\.\S+) \((?P<names>[^)]+)\) from "
+    r"\(select (?P<columns>.+) from '(?P<folder>@~/[^']+)'\)file_format = .+",
+    re.IGNORECASE | re.DOTALL,
+)
+COPIED = """
+    select 'staged' as file, 'LOADED' as status, count(*) as rows_parsed, count(*) as rows_loaded
+    from staged
+"""
+PRIMARY_KEY = re.compile(r",\s*primary key \([^)]*\)", re.IGNORECASE)
+
 execute_on_fakesnow = FakeSnowflakeCursor.execute
 user_stage: dict[str, list[Path]] = {}
 
@@ -57,21 +69,29 @@ def execute(
             # DuckDB has no SEQ8 to number the lines by: the table has it as a column.
             rest = merge["rest"].replace("SEQ8()", "line")
             command = f"{merge['into']} (select * from staged {rest}"
+        elif copy := COPY.fullmatch(command):
+            stage_as_table(cursor, copy)
+            names = copy["names"]
+            execute_on_fakesnow(
+                cursor, f"insert into {copy['table']} ({names}) select {names} from staged"
+            )
+            command = COPIED
+        command = PRIMARY_KEY.sub("", command)
         return execute_on_fakesnow(cursor, command, params, *args, **kwargs)
     return execute_on_fakesnow(cursor, "select 'done' as status")
 
 
-def stage_as_table(cursor: FakeSnowflakeCursor, merge: re.Match[str]) -> None:
-    """Put the staged records into a table, in the columns that the MERGE selects from them."""
+def stage_as_table(cursor: FakeSnowflakeCursor, command: re.Match[str]) -> None:
+    """Put the staged records into a table, in the columns that the command selects from them."""
     # fakesnow's MERGE wants one, though all names are qualified.
-    execute_on_fakesnow(cursor, f"use schema {merge['schema']}")
+    execute_on_fakesnow(cursor, f"use schema {command['schema']}")
     execute_on_fakesnow(
         cursor, "create or replace temporary table staged_lines (record variant, line number)"
     )
-    for line, record in enumerate(records(user_stage[merge["folder"]])):
+    for line, record in enumerate(records(user_stage[command["folder"]])):
         # Past fakesnow, which would translate the data.
         cursor._duck_conn.execute("INSERT INTO staged_lines VALUES (?, ?)", [record, line])
-    columns = merge["columns"].replace("$1:", "record:")
+    columns = command["columns"].replace("$1:", "record:")
     execute_on_fakesnow(
         cursor,
         f"create or replace temporary table staged as select {columns}, line from staged_lines",
