@@ -1,0 +1,165 @@
+"""Several accounts, and several shards of one, loaded at once as docs/scaling.md says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Bench
+from outcomes import STREAM
+
+from tap_nexudus_usage.sandbox.records import Ledger
+from tap_nexudus_usage.sandbox.tokens import User
+from warehouses import engines, project
+from warehouses.project import Project
+from warehouses.recipes import RECIPES
+from warehouses.warehouse import Warehouse
+
+pytestmark = pytest.mark.warehouse
+
+ACCOUNTS = ("lisbon", "porto")
+SHARED = 77_777_777
+"""An Id that both accounts have, for records that have nothing else in common."""
+
+ALL_ACCOUNTS, SPLIT, FIRST_SHARD, ALL_SHARDS = project.blocks("sh")
+(ACCOUNTS_IN_ONE,) = project.blocks("sql")
+
+
+@pytest.fixture
+def meltano(tmp_path: Path) -> Iterator[Project]:
+    with engines.postgres(tmp_path) as warehouse:
+        yield project.make(tmp_path, warehouse)
+
+
+@pytest.fixture
+def accounts(make_bench: Callable[..., Bench], meltano: Project) -> dict[str, Bench]:
+    """Two sandboxes with nothing in common but an Id."""
+    benches = {}
+    for seed, account in enumerate(ACCOUNTS, 1):
+        ledger = Ledger(20 * seed, seed)
+        ledger.insert(SHARED, ToStringText=account)
+        user = User(f"{account}@example.com", f"the password of {account}")
+        benches[account] = make_bench(ledger=ledger, user=user, throttled=True)
+        meltano.configure(f"tap-nexudus-usage-{account}", benches[account])
+    return benches
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a schema's table holds."""
+
+    warehouse: Warehouse
+
+    def rows(self) -> dict[int, dict[str, Any]]:
+        return {row["Id"]: row for row in self.warehouse.rows()}
+
+    def assert_equals(self, bench: Bench) -> None:
+        rows = self.rows()
+        assert sorted(rows) == sorted(bench.ledger)
+        for record_id in bench.ledger:
+            expected = bench.expected(record_id)
+            assert {name: rows[record_id][name] for name in expected} == expected
+
+    def loaded_after(self, before: dict[int, dict[str, Any]]) -> set[int]:
+        """The Ids that were written again, or anew, since the rows were as they were."""
+        return {
+            record_id
+            for record_id, row in self.rows().items()
+            if record_id not in before
+            or row["_sdc_extracted_at"] != before[record_id]["_sdc_extracted_at"]
+        }
+
+
+def table(meltano: Project, schema: str) -> Table:
+    return Table(replace(meltano.warehouse, table=f"{schema}.{STREAM}"))
+
+
+def emitted(meltano: Project, extractor: str, suffix: str) -> set[int]:
+    """The Ids in a state, all of which belong to one account or shard."""
+    state = meltano.state(f"dev:{extractor}-to-target-postgres:{suffix}")
+    return set(map(int, state["singer_state"]["bookmarks"][STREAM]["emitted"]))
+
+
+def throttled(benches: Iterable[Bench]) -> int:
+    return sum(bench.world.count()["throttled"] for bench in benches)
+
+
+def test_accounts_are_loaded_at_once_each_with_its_own_state(
+    accounts: dict[str, Bench], meltano: Project
+) -> None:
+    tables = {account: table(meltano, f"nexudus_{account}") for account in ACCOUNTS}
+    assert meltano.run(ALL_ACCOUNTS) == 0, [meltano.log(account) for account in ACCOUNTS]
+    for account, bench in accounts.items():
+        tables[account].assert_equals(bench)
+
+    changed = {}
+    before = {account: tables[account].rows() for account in ACCOUNTS}
+    for count, (account, bench) in enumerate(accounts.items(), 2):
+        changed[account] = {SHARED, *list(bench.ledger)[:count]}
+        for record_id in changed[account]:
+            bench.ledger.change(record_id, CreditUsed=count)
+    assert meltano.run(ALL_ACCOUNTS) == 0, [meltano.log(account) for account in ACCOUNTS]
+
+    for account, bench in accounts.items():
+        tables[account].assert_equals(bench)
+        assert tables[account].loaded_after(before[account]) == changed[account]
+        assert emitted(meltano, f"tap-nexudus-usage-{account}", account) == changed[account]
+    assert throttled(accounts.values()) == 0
+
+
+def test_accounts_are_seen_in_one_place(accounts: dict[str, Bench], meltano: Project) -> None:
+    assert meltano.run(ALL_ACCOUNTS) == 0, [meltano.log(account) for account in ACCOUNTS]
+    for account in ACCOUNTS:
+        select = RECIPES["postgres"].view.replace("nexudus.", f"nexudus_{account}.")
+        meltano.warehouse.query(f"CREATE VIEW nexudus_{account}.credit_uses AS {select}")
+
+    rows = meltano.warehouse.query(ACCOUNTS_IN_ONE)
+
+    assert len(rows) == sum(len(bench.ledger) for bench in accounts.values())
+    shared = {row["account"]: row["to_string_text"] for row in rows if row["id"] == SHARED}
+    assert shared == {"lisbon": "lisbon", "porto": "porto"}
+
+
+def test_an_account_that_fails_is_told_and_the_other_one_loaded(
+    accounts: dict[str, Bench], meltano: Project
+) -> None:
+    meltano.env["TAP_NEXUDUS_USAGE_LISBON_PASSWORD"] = "mistyped"
+
+    assert meltano.run(ALL_ACCOUNTS) == 1
+    assert "Login failed" in meltano.log("lisbon")
+    table(meltano, "nexudus_porto").assert_equals(accounts["porto"])
+
+
+def test_shards_of_one_account_are_loaded_at_once_each_with_its_own_state(
+    make_bench: Callable[..., Bench], meltano: Project
+) -> None:
+    bench = make_bench(30, throttled=True)
+    ids = set(bench.ledger)
+    shards = [{record_id for record_id in ids if record_id % 2 == shard} for shard in (0, 1)]
+    (meltano.folder / "ids.txt").write_text("\n".join(map(str, ids)) + "\n", encoding="utf-8")
+    for shard in (0, 1):
+        meltano.configure(f"tap-nexudus-usage-shard-{shard}", bench)
+    assert meltano.run(SPLIT) == 0
+    assert meltano.run(FIRST_SHARD) == 0, meltano.log("shard-0")
+    assert meltano.run(ALL_SHARDS) == 0, [meltano.log(f"shard-{shard}") for shard in (0, 1)]
+    loaded = table(meltano, "nexudus")
+    loaded.assert_equals(bench)
+
+    before = loaded.rows()
+    changed, deleted = (set(list(ids)[start : start + 4]) for start in (0, 4))
+    for record_id in changed:
+        bench.ledger.change(record_id, CreditUsed=7)
+    for record_id in deleted:
+        bench.ledger.delete(record_id)
+    assert meltano.run(ALL_SHARDS) == 0, [meltano.log(f"shard-{shard}") for shard in (0, 1)]
+
+    assert loaded.loaded_after(before) == changed | deleted
+    rows = loaded.rows()
+    gone = {record_id for record_id, row in rows.items() if row["_sdc_deleted_at"] is not None}
+    assert gone == deleted
+    for shard, configured in enumerate(shards):
+        name = f"shard-{shard}"
+        assert emitted(meltano, f"tap-nexudus-usage-{name}", name) == configured - deleted
