@@ -176,7 +176,11 @@ def test_the_recipes_pin_what_the_tests_load_with(engine: str) -> None:
 
 
 def test_links_within_the_project_lead_somewhere() -> None:
-    for document in [PROJECT / "README.md", *PROJECT.glob("docs/*.md")]:
+    for document in [
+        PROJECT / "README.md",
+        *PROJECT.glob("docs/*.md"),
+        *PROJECT.glob("examples/*/*.md"),
+    ]:
         text = document.read_text(encoding="utf-8")
         for path, _, anchor in (
             link.partition("#") for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text)
