@@ -37,6 +37,11 @@ def ask(engine: str, warehouse: Warehouse) -> Answers:
     """Make the view as the recipe says, and look at it."""
     warehouse.query("CREATE SCHEMA IF NOT EXISTS nexudus")
     warehouse.query(f"CREATE OR REPLACE VIEW {VIEW} AS {RECIPES[engine].view}")
+    return look(warehouse)
+
+
+def look(warehouse: Warehouse) -> Answers:
+    """Look at the view, and ask the query."""
     view = [
         {name.lower(): value for name, value in row.items()}
         for row in warehouse.query(f"SELECT * FROM {VIEW}")
