@@ -18,7 +18,8 @@ README = (PROJECT / "README.md").read_text(encoding="utf-8")
 KINDS = {
     "string": "string",
     "integer": "integer",
-    "number": "decimal",
+    # Meltano 4.4 has decimal, but fails on one that comes from an environment variable.
+    "number": "string",
     "boolean": "boolean",
     "array": "array",
     "object": "object",
