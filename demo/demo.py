@@ -108,8 +108,8 @@ def main() -> None:
         }
         file = output / f"{STREAM}.jsonl"
 
-        say("meltano install  (the tap and target-jsonl, each in an environment of its own)")
-        meltano("install", env=env)
+        say("meltano install tap-nexudus-usage target-jsonl  (each in an environment of its own)")
+        meltano("install", "tap-nexudus-usage", "target-jsonl", env=env)
 
         say("meltano run tap-nexudus-usage target-jsonl  (first run: everything)")
         meltano("run", "tap-nexudus-usage", "target-jsonl", env=env)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 from warehouses.recipes import RECIPES
 
 from tap_nexudus_usage.tap import SETTINGS, TapNexudusUsage
@@ -24,6 +26,8 @@ KINDS = {
     "array": "array",
     "object": "object",
 }
+FOR_THE_TESTS_ONLY = {"duckdb>=1.4", "fakesnow==0.12.1"}
+"""What stands beside a loader in its environment: what reads the files, and the double."""
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +39,19 @@ def about() -> dict[str, Any]:
     }
 
 
+def read_yaml(name: str) -> Any:
+    return yaml.safe_load((PROJECT / name).read_text(encoding="utf-8"))
+
+
 @pytest.fixture(scope="module")
-def extractor() -> dict[str, Any]:
-    definition = yaml.safe_load((PROJECT / "meltano.yml").read_text(encoding="utf-8"))
-    (extractor,) = definition["plugins"]["extractors"]
-    return extractor  # type: ignore[no-any-return]
+def meltano_yml() -> Any:
+    return read_yaml("meltano.yml")
+
+
+@pytest.fixture(scope="module")
+def extractor(meltano_yml: dict[str, Any]) -> Any:
+    (extractor,) = meltano_yml["plugins"]["extractors"]
+    return extractor
 
 
 def kind_of(schema: dict[str, Any]) -> str:
@@ -86,6 +98,28 @@ def test_meltano_yml_knows_the_three_ways_to_log_in(extractor: dict[str, Any]) -
         ["refresh_token"],
         ["access_token"],
     ]
+
+
+def test_meltano_yml_is_valid_to_meltano(meltano_yml: dict[str, Any]) -> None:
+    schema = files("meltano.schemas").joinpath("meltano.schema.json").read_text(encoding="utf-8")
+
+    Draft202012Validator(json.loads(schema)).validate(meltano_yml)
+
+
+def test_each_loader_has_a_job(meltano_yml: dict[str, Any]) -> None:
+    tasks = [task for job in meltano_yml["jobs"] for task in job["tasks"]]
+
+    loaders = [loader["name"] for loader in meltano_yml["plugins"]["loaders"]]
+    assert tasks == [f"tap-nexudus-usage {loader}" for loader in loaders]
+
+
+def test_the_loaders_are_those_that_are_tested(meltano_yml: dict[str, Any]) -> None:
+    for loader in meltano_yml["plugins"]["loaders"]:
+        name = loader["name"].removeprefix("target-")
+        tested = (PROJECT / f"tests/warehouses/environments/{name}.in").read_text(encoding="utf-8")
+
+        pins = [line for line in tested.splitlines() if not line.startswith("#")]
+        assert set(pins) - FOR_THE_TESTS_ONLY == set(loader["pip_url"].split())
 
 
 def test_env_example_names_settings_only(about: dict[str, Any]) -> None:
