@@ -25,7 +25,7 @@ from warehouses.answers import Answers, ask, expect
 from warehouses.engines import ENGINES
 from warehouses.pipeline import Pipeline, Run
 from warehouses.recipes import COLUMNS
-from warehouses.warehouse import Row, Warehouse
+from warehouses.warehouse import Row, Warehouse, in_lower_case
 
 pytestmark = pytest.mark.warehouse
 
@@ -89,11 +89,6 @@ class Loaded:
 
 def shortened(value: Any) -> str:
     return repr(value)[:200]
-
-
-def in_lower_case(row: Row) -> Row:
-    """Engines differ in the case of names only, so they are compared in lower case."""
-    return {name.lower(): value for name, value in row.items()}
 
 
 @dataclass

@@ -15,6 +15,11 @@ Row = dict[str, Any]
 SCRIPTS = Path(__file__).parent / "scripts"
 
 
+def in_lower_case(row: Row) -> Row:
+    """Engines differ in the case of names only, so they are compared in lower case."""
+    return {name.lower(): value for name, value in row.items()}
+
+
 @dataclass
 class Warehouse:
     """An engine with a target.

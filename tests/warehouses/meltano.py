@@ -1,0 +1,110 @@
+"""Meltano in a project of the tests' own: plugins installed once, an environment for each test."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from outcomes import Finished
+
+from warehouses.environments import CHECKOUT
+
+MELTANO = Path(sys.executable).parent / "meltano"
+TAP = "tap-nexudus-usage"
+SETTINGS = ("MELTANO", "TAP_", "TARGET_", "VIRTUAL_ENV")
+"""How variables begin that would change what a project says."""
+TIMEOUT = 180.0
+"""Seconds for one command."""
+
+
+def child_of(process: subprocess.Popen[str], name: str) -> int:
+    """The pid of the plugin that Meltano has started."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8")
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children.split()}
+    (pid,) = (pid for pid, command in commands.items() if name.encode() in command)
+    return int(pid)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with the checkout's meltano.yml, in which the tap comes from the checkout.
+
+    Attributes:
+        environment: the Meltano environment that is active. The state is kept under its name.
+        variables: what is added to the environment variables.
+    """
+
+    folder: Path
+    environment: str = "dev"
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def create(cls, folder: Path) -> Project:
+        """Make one with nothing installed."""
+        definition = yaml.safe_load((CHECKOUT / "meltano.yml").read_text(encoding="utf-8"))
+        definition["plugins"]["extractors"][0]["pip_url"] = f"-e {CHECKOUT}"
+        project = cls(folder)
+        (folder / "home").mkdir()
+        project._write(definition)
+        return project
+
+    def in_environment(self, name: str, **of_the_tap: Any) -> Project:
+        """The same in a new Meltano environment, which says this about the tap."""
+        path = self.folder / "meltano.yml"
+        definition = yaml.safe_load(path.read_text(encoding="utf-8"))
+        extractors = [{"name": TAP, **of_the_tap}]
+        environment = {"name": name, "config": {"plugins": {"extractors": extractors}}}
+        definition["environments"].append(environment)
+        self._write(definition)
+        return Project(self.folder, name, dict(self.variables))
+
+    def _write(self, definition: dict[str, Any]) -> None:
+        text = yaml.safe_dump(definition, sort_keys=False)
+        (self.folder / "meltano.yml").write_text(text, encoding="utf-8")
+
+    def configure(self, plugin: str, settings: Mapping[str, Any]) -> None:
+        """Give a plugin its settings, as environment variables."""
+        prefix = plugin.replace("-", "_").upper()
+        for name, value in settings.items():
+            text = value if isinstance(value, str) else json.dumps(value)
+            self.variables[f"{prefix}_{name.upper()}"] = text
+
+    def meltano(self, *arguments: str) -> Finished:
+        """Run Meltano to the end."""
+        with self.started(*arguments) as process:
+            stdout, stderr = process.communicate(timeout=TIMEOUT)
+        return Finished(process.returncode, stdout, stderr)
+
+    def run(self, *arguments: str) -> Finished:
+        """Run a pipeline, which has to go well."""
+        finished = self.meltano("run", *arguments)
+        assert finished.code == 0, finished.stderr
+        return finished
+
+    @contextmanager
+    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Start Meltano in a group of its own; the group doesn't outlive the context."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
+        with subprocess.Popen(
+            [MELTANO, "--environment", self.environment, *arguments],
+            cwd=self.folder,
+            env={**kept, "HOME": str(self.folder / "home"), **self.variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                if process.returncode is None:
+                    os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,276 @@
+"""Meltano runs the tap: it installs, tests, configures, selects, maps, resumes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from hashlib import md5
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Bench
+from outcomes import STREAM, Finished
+
+from tap_nexudus_usage.sandbox.faults import Fault
+from tap_nexudus_usage.tap import TapNexudusUsage
+from warehouses.engines import ENGINES
+from warehouses.environments import CHECKOUT, environment, find_python
+from warehouses.meltano import TAP, TIMEOUT, Project, child_of
+from warehouses.pipeline import wait_until
+from warehouses.warehouse import Warehouse, in_lower_case
+
+pytestmark = pytest.mark.warehouse
+
+LOADED = ("jsonl", "duckdb", "postgres")
+Load = Callable[[str], Warehouse]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with the tap and three loaders."""
+    # Now, while uv's cache is still found: each test has an empty HOME.
+    for name in LOADED:
+        environment(name)
+    project = Project.create(tmp_path_factory.mktemp("project"))
+    finished = project.meltano("install", TAP, *(f"target-{name}" for name in LOADED))
+    assert finished.code == 0, finished.stderr
+    assert f"Installed {1 + len(LOADED)}/{1 + len(LOADED)} plugins" in finished.stderr
+    return project
+
+
+@pytest.fixture
+def project(installed: Project, bench: Bench, request: pytest.FixtureRequest) -> Project:
+    """The same with nothing loaded yet, and the tap configured to search."""
+    project = installed.in_environment(re.sub(r"\W+", "-", request.node.name))
+    project.configure(TAP, bench.settings(record_ids=None))
+    return project
+
+
+@pytest.fixture
+def load_into(project: Project, tmp_path: Path) -> Iterator[Load]:
+    """Open an empty warehouse, and tell its loader where it is."""
+    with ExitStack() as stack:
+
+        def load_into(name: str) -> Warehouse:
+            warehouse = stack.enter_context(ENGINES[name](tmp_path))
+            (tmp_path / "output").mkdir(exist_ok=True)
+            config = json.loads((tmp_path / "target.json").read_text(encoding="utf-8"))
+            project.configure(f"target-{name}", config)
+            return warehouse
+
+        yield load_into
+
+
+def assert_loaded(warehouse: Warehouse, bench: Bench) -> None:
+    """Compare the table with the ledger, row by row."""
+    expected = {
+        record_id: in_lower_case(warehouse.changed_by_target(bench.expected(record_id)))
+        for record_id in bench.ledger
+    }
+    rows = {row["id"]: row for row in map(in_lower_case, warehouse.rows())}
+    assert sorted(rows) == sorted(expected)
+    for record_id, row in expected.items():
+        assert {name: rows[record_id].get(name) for name in row} == row
+
+
+def emitted(finished: Finished) -> int:
+    """How many records the tap says it has emitted."""
+    (count,) = re.findall(r"(\d+) records emitted", finished.stderr)
+    return int(count)
+
+
+@pytest.mark.parametrize("name", ["postgres", "snowflake", "bigquery"])
+def test_a_loader_has_the_settings_that_meltano_yml_names(installed: Project, name: str) -> None:
+    if name == "bigquery" and find_python(("3.11",)) is None:
+        pytest.skip("target-bigquery needs Python 3.11, and there is none on this machine")
+    loader = f"target-{name}"
+
+    finished = installed.meltano("install", loader)
+    assert finished.code == 0, finished.stderr
+    about = json.loads(installed.meltano("invoke", loader, "--about", "--format=json").stdout)
+
+    definition = yaml.safe_load((CHECKOUT / "meltano.yml").read_text(encoding="utf-8"))
+    (settings,) = (
+        plugin["settings"]
+        for plugin in definition["plugins"]["loaders"]
+        if plugin["name"] == loader
+    )
+    names = {setting["name"] for setting in settings}
+    assert names <= about["settings"]["properties"].keys()
+
+
+def test_the_connection_is_tested(project: Project) -> None:
+    finished = project.meltano("config", "test", TAP)
+
+    assert finished.code == 0, finished.stderr
+    assert "Plugin configuration is valid" in finished.stdout + finished.stderr
+
+
+def test_a_wrong_password_is_told(project: Project, bench: Bench) -> None:
+    project.configure(TAP, {"password": "wrong horse"})
+
+    finished = project.meltano("config", "test", TAP)
+
+    assert finished.code == 1
+    told = finished.stderr.partition("Plugin configuration is invalid")[2]
+    assert "Login failed: the password grant was answered 400" in told
+    assert "Check username and password" in told
+    assert "Traceback" not in finished.stderr
+    assert "wrong horse" not in finished.stderr
+    assert bench.world.user.username not in finished.stderr
+
+
+@pytest.mark.parametrize("name", LOADED)
+def test_a_second_run_loads_only_what_changed(
+    project: Project, bench: Bench, load_into: Load, name: str
+) -> None:
+    warehouse = load_into(name)
+    first = project.run(f"nexudus-to-{name}")
+    assert emitted(first) == len(bench.ledger)
+    assert_loaded(warehouse, bench)
+
+    changed = list(bench.ledger)[::4]
+    for record_id in changed:
+        bench.ledger.change(record_id, CreditUsed=999)
+    second = project.run(f"nexudus-to-{name}")
+
+    assert emitted(second) == len(changed)
+    assert_loaded(warehouse, bench)
+
+
+def test_the_catalog_is_the_taps(project: Project) -> None:
+    finished = project.meltano("invoke", "--dump=catalog", TAP)
+
+    assert finished.code == 0, finished.stderr
+    (stream,) = json.loads(finished.stdout)["streams"]
+    (expected,) = json.loads(TapNexudusUsage(validate_config=False).catalog_json_text)["streams"]
+    for name in ("tap_stream_id", "schema", "key_properties", "replication_key"):
+        assert stream[name] == expected[name]
+    assert all(entry["metadata"]["selected"] for entry in stream["metadata"])
+
+
+def told_in_the_readme(text: str) -> dict[str, Any]:
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    (block,) = (block for block in blocks if text in block)
+    return dict(yaml.safe_load(block))
+
+
+def test_a_deselected_field_is_not_loaded(project: Project, load_into: Load) -> None:
+    warehouse = load_into("jsonl")
+
+    project.in_environment("selecting", **told_in_the_readme("select:")).run(TAP, "target-jsonl")
+
+    rows = warehouse.rows()
+    assert len(rows) == 20
+    assert all("UpdatedBy" not in row and row["UpdatedOn"] for row in rows)
+
+
+def test_a_stream_map_hashes_a_field(project: Project, bench: Bench, load_into: Load) -> None:
+    warehouse = load_into("jsonl")
+
+    project.in_environment("hashing", **told_in_the_readme("stream_maps:")).run(TAP, "target-jsonl")
+
+    hashed = {row["Id"]: row["UpdatedBy"] for row in warehouse.rows()}
+    for record_id in bench.ledger:
+        email = bench.expected(record_id)["UpdatedBy"]
+        assert hashed[record_id] == (
+            email and md5(email.encode(), usedforsecurity=False).hexdigest()
+        )
+
+
+def test_settings_come_from_environment_variables(
+    project: Project, bench: Bench, load_into: Load
+) -> None:
+    warehouse = load_into("jsonl")
+    ids = list(bench.ledger)[:5]
+    settings = {
+        "record_ids": ids,
+        "batch_size": 2,
+        "request_timeout": 7.5,
+        "emit_activate_version_messages": True,
+        "on_missing_record": "tombstone",
+        "start_date": "2000-01-01",
+    }
+    project.configure(TAP, settings)
+
+    printed = json.loads(project.meltano("config", "print", TAP).stdout)
+    project.run(TAP, "target-jsonl")
+
+    assert {name: printed[name] for name in settings} == {**settings, "request_timeout": "7.5"}
+    assert bench.world.user.password not in printed.values()
+    assert sorted(row["Id"] for row in warehouse.rows()) == sorted(ids)
+    assert max(len(call.ids) for call in bench.world.calls) == 2
+
+
+def test_a_run_whose_tap_was_killed_is_resumed(
+    project: Project, make_bench: Callable[..., Bench], load_into: Load
+) -> None:
+    bench = make_bench(16_000)
+    project.configure(TAP, bench.settings(record_ids=None))
+    warehouse = load_into("duckdb")
+    bench.world.faults.append(hanging_search(after=15))
+
+    with project.started("run", TAP, "target-duckdb") as process:
+        # Few pages are fetched ahead: the STATE that follows 10,000 records is written by then.
+        wait_until(lambda: len(bench.world.calls) > 15)
+        os.kill(child_of(process, TAP), signal.SIGKILL)
+        _, stderr = process.communicate(timeout=TIMEOUT)
+    bench.world.faults.clear()
+    second = project.run(TAP, "target-duckdb")
+
+    assert process.returncode == 1
+    assert "Extractor failed" in stderr
+    assert 0 < emitted(second) <= 6_000
+    assert_loaded(warehouse, bench)
+
+
+def test_a_run_that_was_killed_with_meltano_is_resumed(
+    project: Project, bench: Bench, load_into: Load
+) -> None:
+    warehouse = load_into("postgres")
+    project.configure(TAP, {"page_size": 10})
+    bench.world.faults.append(hanging_search(after=1))
+
+    with project.started("run", TAP, "target-postgres") as process:
+        wait_until(lambda: len(bench.world.calls) > 1)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=TIMEOUT)
+    bench.world.faults.clear()
+    refused = project.meltano("run", TAP, "target-postgres")
+    project.run("--force", TAP, "target-postgres")
+
+    assert refused.code == 1
+    assert "already running" in refused.stderr
+    assert_loaded(warehouse, bench)
+
+
+def hanging_search(after: int) -> Fault:
+    """After so many pages, no answer to a search."""
+    return Fault("hang", endpoints=("search",), skip=after, times=None)
+
+
+def test_a_full_refresh_that_failed_is_resumed(
+    project: Project, bench: Bench, load_into: Load, tmp_path: Path
+) -> None:
+    warehouse = load_into("jsonl")
+    project.configure(TAP, bench.settings(batch_size=1, max_retries=1))
+    project.run(TAP, "target-jsonl")
+    (tmp_path / "output" / f"{STREAM}.jsonl").unlink()
+    broken = list(bench.ledger)[8:]
+    bench.world.faults.append(Fault(status=500, ids=broken, times=None))
+
+    refresh = ["--full-refresh", "--state-strategy=overwrite"]
+    failed = project.meltano("run", *refresh, TAP, "target-jsonl")
+    bench.world.faults.clear()
+    resumed = project.run(TAP, "target-jsonl")
+
+    assert failed.code == 1
+    assert emitted(resumed) == len(broken)
+    assert_loaded(warehouse, bench)
