@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft7Validator, Draft202012Validator
 from warehouses.recipes import RECIPES
 
 from tap_nexudus_usage.tap import SETTINGS, TapNexudusUsage
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
+HUB = Draft7Validator(json.loads((PROJECT / "tests/hub_extractor.schema.json").read_text("utf-8")))
 KINDS = {
     "string": "string",
     "integer": "integer",
@@ -46,6 +47,11 @@ def read_yaml(name: str) -> Any:
 @pytest.fixture(scope="module")
 def meltano_yml() -> Any:
     return read_yaml("meltano.yml")
+
+
+@pytest.fixture(scope="module")
+def hub_yml() -> Any:
+    return read_yaml("plugins/extractors/tap-nexudus-usage.yml")
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +126,53 @@ def test_the_loaders_are_those_that_are_tested(meltano_yml: dict[str, Any]) -> N
 
         pins = [line for line in tested.splitlines() if not line.startswith("#")]
         assert set(pins) - FOR_THE_TESTS_ONLY == set(loader["pip_url"].split())
+
+
+def test_the_hubs_definition_is_valid_to_the_hub(hub_yml: dict[str, Any]) -> None:
+    HUB.validate(hub_yml)
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"variant": None},
+        {"licence": "Apache-2.0"},
+        {"quality": "excellent"},
+        {"capabilities": ["telepathy"]},
+        {"settings": [{"name": "start_date", "kind": "date"}]},
+        {"settings": [{"name": "start_date", "default": "2025-01-01"}]},
+        {"supported_python_versions": ["3.10+"]},
+    ],
+)
+def test_what_the_hub_refuses_is_refused(hub_yml: dict[str, Any], spoilt: dict[str, Any]) -> None:
+    assert not HUB.is_valid({**hub_yml, **spoilt})
+
+
+def test_the_hubs_definition_says_what_meltano_yml_says(
+    extractor: dict[str, Any], hub_yml: dict[str, Any]
+) -> None:
+    own = {"pip_url", "settings", "settings_group_validation"}
+    shared = extractor.keys() - own
+
+    assert {name: hub_yml[name] for name in shared} == {name: extractor[name] for name in shared}
+    assert hub_yml["settings"] == sorted(extractor["settings"], key=lambda item: item["name"])
+    ways_to_log_in = [sorted(names) for names in extractor["settings_group_validation"]]
+    assert hub_yml["settings_group_validation"] == ways_to_log_in
+
+
+def test_the_hubs_definition_is_in_the_hubs_order(hub_yml: dict[str, Any]) -> None:
+    for mapping in (hub_yml, *hub_yml["settings"]):
+        assert list(mapping) == sorted(mapping)
+    assert hub_yml["capabilities"] == sorted(hub_yml["capabilities"])
+
+
+def test_the_hubs_definition_names_the_pythons_of_the_package(hub_yml: dict[str, Any]) -> None:
+    classifiers = re.findall(
+        r'"Programming Language :: Python :: (3\.\d+)"',
+        (PROJECT / "pyproject.toml").read_text(encoding="utf-8"),
+    )
+
+    assert hub_yml["supported_python_versions"] == classifiers
 
 
 def test_env_example_names_settings_only(about: dict[str, Any]) -> None:
