@@ -6,13 +6,12 @@ import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from tap_nexudus_usage.errors import OutputError, SettingsError, TapError, Terminated
-from tap_nexudus_usage.logs import add_filter
+from tap_nexudus_usage.logs import silence_other_threads
 
 if TYPE_CHECKING:
     from tap_nexudus_usage.tap import TapNexudusUsage
@@ -64,8 +63,7 @@ def _tell(error: BaseException) -> int:
         # The interpreter, at its end, would fail to write what is left in the buffer.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     # Calls still under way must not have the last word.
-    this_thread = threading.get_ident()
-    add_filter(lambda record: record.thread == this_thread)
+    silence_other_threads()
     is_bug, message, code = _explain(error)
     level = logging.CRITICAL if is_bug else logging.DEBUG
     logger.log(level, "The traceback of what the last line says", exc_info=error)

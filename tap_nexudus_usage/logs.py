@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 
 from typing_extensions import override
@@ -11,10 +12,26 @@ from tap_nexudus_usage.redaction import Redactor, one_line
 
 
 def add_filter(log_filter: logging.Filter | Callable[[logging.LogRecord], bool]) -> None:
-    """Add `log_filter` to all handlers; SINGER_SDK_LOG_CONFIG may give any logger its own."""
-    loggers = [logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)]
-    for handler in {handler for a_logger in loggers for handler in a_logger.handlers}:
+    """Add `log_filter` to all handlers."""
+    for handler in _handlers():
         handler.addFilter(log_filter)
+
+
+def silence_other_threads() -> None:
+    """Leave the last word to this thread, for as long as the process lives.
+
+    The handlers' locks stay with it: another's record may have passed the filters already.
+    """
+    this_thread = threading.get_ident()
+    add_filter(lambda record: record.thread == this_thread)
+    for handler in _handlers():
+        handler.acquire()
+
+
+def _handlers() -> set[logging.Handler]:
+    """All there are: SINGER_SDK_LOG_CONFIG may give any logger its own."""
+    loggers = [logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)]
+    return {handler for logger in loggers for handler in logger.handlers}
 
 
 class RedactingFilter(logging.Filter):

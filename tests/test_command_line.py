@@ -6,6 +6,8 @@ import json
 import os
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -213,6 +215,36 @@ def test_a_traceback_comes_at_debug_level_before_the_last_line(bench: Bench) -> 
     assert "Traceback" in finished.stderr
     assert "Login failed" in finished.last_line
     assert "CRITICAL" in finished.last_line
+
+
+def test_a_thread_that_is_about_to_log_does_not_get_the_last_word() -> None:
+    script = """
+import logging, sys, threading
+from tap_nexudus_usage.logs import silence_other_threads
+
+passed, told = threading.Event(), threading.Event()
+
+class LateHandler(logging.StreamHandler):
+    def acquire(self):
+        if threading.current_thread() is not threading.main_thread():
+            passed.set()
+            told.wait()
+        super().acquire()
+
+logging.basicConfig(handlers=[LateHandler()])
+threading.Thread(target=logging.error, args=("late",), daemon=True).start()
+passed.wait()
+silence_other_threads()
+logging.error("last")
+told.set()
+threading.Event().wait(0.1)
+"""
+    finished = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+
+    assert finished.returncode == 0
+    assert finished.stderr == "ERROR:root:last\n"
 
 
 def test_an_encoded_bracket_is_never_sent(bench: Bench) -> None:
