@@ -33,10 +33,13 @@ def main() -> int:
             _measure(results, chosen, args, Path(folder))
         except BenchError as error:
             sys.exit(str(error))
-    file = into / "results.json"
-    file.write_text(json.dumps(as_json(results), indent=1) + "\n", encoding="utf-8")
-    print(tables(results))
-    print("\nWritten:", *[file, *plot(results, into)])
+    text = tables(results)
+    (into / "results.md").write_text(f"# Results of `make bench`\n\n{text}\n", encoding="utf-8")
+    raw = json.dumps(as_json(results), indent=1)
+    (into / "results.json").write_text(f"{raw}\n", encoding="utf-8")
+    plot(results, into)
+    print(text)
+    print(f"\nTables, JSON and plots are in {into}")
     return 0
 
 

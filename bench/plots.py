@@ -16,20 +16,18 @@ from bench.workloads import CONTENDERS
 STYLES = dict(zip(CONTENDERS, ("C0", "C7", "C3"), strict=True))
 
 
-def plot(results: Results, folder: Path) -> list[Path]:
-    """Draw what the results allow; the files made."""
-    files = []
+def plot(results: Results, folder: Path) -> None:
+    """Draw what the results allow, into a folder."""
     by_id = [result for result in results.workloads if result.name.startswith("by-id")]
     throttled = [result for result in results.workloads if _has_allowance(result)]
     if by_id:
-        files.append(plot_time_over_ids(by_id, folder / "time_over_ids.png"))
+        plot_time_over_ids(by_id, folder / "time_over_ids.png")
     if throttled:
         longest = max(throttled, key=lambda result: len(result.contenders[0].allowance))
-        files.append(plot_allowance(longest, folder / "allowance.png"))
-    return files
+        plot_allowance(longest, folder / "allowance.png")
 
 
-def plot_time_over_ids(results: Sequence[Result], file: Path) -> Path:
+def plot_time_over_ids(results: Sequence[Result], file: Path) -> None:
     """Seconds of each contender over the number of Ids."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -44,10 +42,10 @@ def plot_time_over_ids(results: Sequence[Result], file: Path) -> Path:
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.set(title="Time to read by Id, unthrottled", xlabel="Ids", ylabel="wall time (s)")
-    return _save(figure, file)
+    _save(figure, file)
 
 
-def plot_allowance(result: Result, file: Path) -> Path:
+def plot_allowance(result: Result, file: Path) -> None:
     """Share of the throttle's allowance that each contender used, over time."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -62,7 +60,7 @@ def plot_allowance(result: Result, file: Path) -> Path:
         ylabel="calls let through in the last minute, % of 120",
         ylim=(0, 110),
     )
-    return _save(figure, file)
+    _save(figure, file)
 
 
 def _has_allowance(result: Result) -> bool:
@@ -73,10 +71,9 @@ def _has_used(runs: Runs) -> bool:
     return bool(runs.allowance)
 
 
-def _save(figure: Figure, file: Path) -> Path:
+def _save(figure: Figure, file: Path) -> None:
     (axes,) = figure.axes
     axes.grid(visible=True, alpha=0.3)
     axes.legend(loc="best")
     FigureCanvasAgg(figure)
     figure.savefig(file, dpi=110)
-    return file

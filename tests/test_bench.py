@@ -48,6 +48,8 @@ def test_the_quick_bench_fills_every_column_and_draws_both_plots(tmp_path: Path)
     assert results["workloads"][0]["sandbox"]["calls_per_second"] > 0
     assert "µs a record" in finished.stdout
     assert len(results["start_up"]) == 3
+    written = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert written.partition("\n\n")[2].strip() in finished.stdout
     for name in ("time_over_ids.png", "allowance.png"):
         content = (tmp_path / name).read_bytes()
         assert content.startswith(b"\x89PNG")
