@@ -93,8 +93,11 @@ def jsonl(folder: Path) -> Iterator[Warehouse]:
     correction may be stamped earlier than what it corrects.
     """
     bin_folder = environment("jsonl")
-    config = config_file(folder, "jsonl")
-    lines = f"read_json_auto('output/{STREAM}.jsonl')"
+    # Meltano runs the target in its project's folder.
+    output = folder / "output"
+    output.mkdir()
+    config = config_file(folder, "jsonl", destination_path=str(output))
+    lines = f"read_json_auto('{output / STREAM}.jsonl')"
     yield Warehouse(
         target=[bin_folder / "target-jsonl", "--config", config],
         queried_by=[bin_folder / "python", QUERY, "duckdb", folder / "reader.duckdb"],

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,12 +27,35 @@ TIMEOUT = 180.0
 """Seconds for one command."""
 
 
+def children(process: subprocess.Popen[str]) -> list[str]:
+    """The pids of the plugins that Meltano has started."""
+    path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return path.read_text(encoding="utf-8").split()
+
+
 def child_of(process: subprocess.Popen[str], name: str) -> int:
-    """The pid of the plugin that Meltano has started."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8")
-    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children.split()}
+    """The pid of one plugin that Meltano has started."""
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children(process)}
     (pid,) = (pid for pid, command in commands.items() if name.encode() in command)
     return int(pid)
+
+
+def at_rest(process: subprocess.Popen[str]) -> bool:
+    """Whether Meltano's plugins read nothing, write nothing and compute nothing for a while."""
+
+    def text(pid: str, name: str) -> str:
+        return Path(f"/proc/{pid}/{name}").read_text(encoding="utf-8")
+
+    def progress() -> list[tuple[str, list[str]]]:
+        # Of what follows the name of the program, the 12th and 13th are user and system time.
+        return [
+            (text(pid, "io"), text(pid, "stat").rpartition(")")[2].split()[11:13])
+            for pid in children(process)
+        ]
+
+    before = progress()
+    time.sleep(0.5)
+    return progress() == before
 
 
 @dataclass(frozen=True)

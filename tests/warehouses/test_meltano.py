@@ -21,7 +21,7 @@ from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.tap import TapNexudusUsage
 from warehouses.engines import ENGINES
 from warehouses.environments import CHECKOUT, environment, find_python
-from warehouses.meltano import TAP, TIMEOUT, Project, child_of
+from warehouses.meltano import TAP, TIMEOUT, Project, at_rest, child_of
 from warehouses.pipeline import wait_until
 from warehouses.warehouse import Warehouse, in_lower_case
 
@@ -59,7 +59,6 @@ def load_into(project: Project, tmp_path: Path) -> Iterator[Load]:
 
         def load_into(name: str) -> Warehouse:
             warehouse = stack.enter_context(ENGINES[name](tmp_path))
-            (tmp_path / "output").mkdir(exist_ok=True)
             config = json.loads((tmp_path / "target.json").read_text(encoding="utf-8"))
             project.configure(f"target-{name}", config)
             return warehouse
@@ -218,8 +217,10 @@ def test_a_run_whose_tap_was_killed_is_resumed(
     bench.world.faults.append(hanging_search(after=15))
 
     with project.started("run", TAP, "target-duckdb") as process:
-        # Few pages are fetched ahead: the STATE that follows 10,000 records is written by then.
         wait_until(lambda: len(bench.world.calls) > 15)
+        # All that it has gets through, with the STATE after 10,000 records. Killed before, it may
+        # leave half a line, which the loader dies of: all records would come again.
+        wait_until(lambda: at_rest(process))
         os.kill(child_of(process, TAP), signal.SIGKILL)
         _, stderr = process.communicate(timeout=TIMEOUT)
     bench.world.faults.clear()
