@@ -396,3 +396,28 @@ def test_connections_that_come_just_as_others_are_refused_are_closed() -> None:
             client.close()
     # What was left open shows in a ResourceWarning now, which is an error here.
     gc.collect()
+
+
+def test_an_answer_that_outlives_its_connection_does_not_disturb_the_end() -> None:
+    text = "x" * 1_000_000
+    # The closed transport is found again until it is collected.
+    gc.disable()
+    try:
+        with Sandbox(World(Ledger(20))) as sandbox:
+            bench = Bench(sandbox)
+            for record_id in bench.ledger:
+                bench.ledger.change(record_id, BookingResourceName=text)
+            token = token_of(bench).json()["access_token"]
+            # Larger than the buffers between the two: it is still being sent after the close.
+            answer = requests.get(
+                f"{sandbox.url}{ENTITY}",
+                headers={"Authorization": f"Bearer {token}", "Connection": "close"},
+                stream=True,
+                timeout=10,
+            )
+            time.sleep(0.1)
+            received = answer.content
+    finally:
+        gc.enable()
+    # An exception of the sandbox's thread fails this test.
+    assert len(received) > 20 * len(text)

@@ -82,10 +82,15 @@ class _Server(uvicorn.Server):
 
     def _end_connections(self) -> bool:
         """End all connections; whether any is left whose socket is still open."""
-        transports = list(self._transports)
-        for transport in transports:
+        still_open = [
+            transport
+            for transport in list(self._transports)
+            if transport.get_extra_info("socket").fileno() >= 0
+        ]
+        # asyncio fails to abort one that has closed after sending the rest of its answer.
+        for transport in still_open:
             transport.abort()
-        return any(transport.get_extra_info("socket").fileno() >= 0 for transport in transports)
+        return bool(still_open)
 
 
 class Sandbox:
