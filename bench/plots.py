@@ -41,6 +41,7 @@ def plot_time_over_ids(results: Sequence[Result], file: Path) -> None:
         axes.loglog(*zip(*points, strict=True), "o-", color=STYLES[name], label=name)
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
     axes.set(title="Time to read by Id, unthrottled", xlabel="Ids", ylabel="wall time (s)")
     _save(figure, file)
 
