@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -176,12 +177,11 @@ def test_the_hubs_definition_names_the_pythons_of_the_package(hub_yml: dict[str,
 
 
 def test_env_example_names_settings_only(about: dict[str, Any]) -> None:
-    lines = (PROJECT / ".env.example").read_text(encoding="utf-8").splitlines()
-    names = [line.partition("=")[0] for line in lines if line and not line.startswith("#")]
+    text = (PROJECT / ".env.example").read_text(encoding="utf-8")
+    names = re.findall(r"^(?:# )?TAP_NEXUDUS_USAGE_(\w+)=", text, re.MULTILINE)
 
-    prefix = "TAP_NEXUDUS_USAGE_"
     assert names
-    assert {name.removeprefix(prefix).lower() for name in names} <= about["settings"].keys()
+    assert {name.lower() for name in names} <= about["settings"].keys()
 
 
 def settings_table(about: dict[str, Any]) -> str:
@@ -230,6 +230,18 @@ def test_each_guarantee_names_tests_that_exist() -> None:
         assert named, f"No test proves: {guarantee}"
         for file, test in named:
             assert f"def {test}(" in (PROJECT / "tests" / file).read_text(encoding="utf-8")
+
+
+def test_the_figures_in_the_readme_are_the_benchs() -> None:
+    section = README.partition("## Speed")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")]
+    results = (PROJECT / "bench/results.md").read_text(encoding="utf-8").splitlines()
+    machine = json.loads((PROJECT / "bench/results.json").read_text(encoding="utf-8"))["machine"]
+
+    assert len(rows) > 10
+    assert set(rows) <= set(results)
+    assert date.fromisoformat(machine["date"]).strftime("%-d %B %Y") in " ".join(section.split())
+    assert machine["cpu"] in section
 
 
 def test_the_state_in_the_readme_is_json() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from hashlib import md5
@@ -182,6 +183,18 @@ def test_a_stream_map_hashes_a_field(project: Project, bench: Bench, load_into: 
         assert hashed[record_id] == (
             email and md5(email.encode(), usedforsecurity=False).hexdigest()
         )
+
+
+def test_a_full_table_tells_which_version_is_complete(project: Project, bench: Bench) -> None:
+    full_table = project.in_environment("full-table", **told_in_the_readme("replication-method:"))
+
+    finished = full_table.meltano("invoke", TAP)
+
+    messages = [json.loads(line) for line in finished.stdout.splitlines()]
+    types = Counter(message["type"] for message in messages)
+    assert finished.code == 0, finished.stderr
+    assert types["RECORD"] == len(bench.ledger)
+    assert types["ACTIVATE_VERSION"] == 1
 
 
 def test_settings_come_from_environment_variables(
