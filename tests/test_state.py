@@ -67,6 +67,15 @@ def test_states_of_other_shapes_are_accepted(bench: Bench, bookmark: dict[str, o
     }
 
 
+def test_the_bookmark_of_another_stream_is_kept(bench: Bench) -> None:
+    other = {"partitions": [{"context": {"room": 1}}], "seen": "2025-01-15"}
+
+    run = bench.read(state={"bookmarks": {"bookings": dict(other)}})
+
+    assert run.ids == list(bench.ledger)
+    assert run.state["bookmarks"]["bookings"] == other
+
+
 @pytest.mark.parametrize(
     "state",
     [
