@@ -268,6 +268,16 @@ def test_constraints_name_no_host(path: Path) -> None:
     assert "--hash=sha256:" in constraints
 
 
+def test_the_example_installs_the_dagster_that_is_tested() -> None:
+    readme = (PROJECT / "examples/dagster/README.md").read_text(encoding="utf-8")
+    pins = (PROJECT / "tests/warehouses/environments/dagster.txt").read_text(encoding="utf-8")
+    (tested,) = re.findall(r"^dagster==(\S+)", pins, re.MULTILINE)
+
+    told = re.findall(r"(?:dagster\S*==|Dagster )([\d.]*\d)", readme)
+    assert len(told) == 4
+    assert set(told) == {tested}
+
+
 @pytest.mark.parametrize("engine", RECIPES)
 def test_the_recipes_load_as_meltano_yml_does(meltano_yml: dict[str, Any], engine: str) -> None:
     recipe = RECIPES[engine]
