@@ -11,7 +11,7 @@ import msgspec
 
 from bench.processes import BenchError
 from tap_nexudus_usage import timestamps
-from tap_nexudus_usage.records import DELETED_AT, JSON_TEXT_FIELDS
+from tap_nexudus_usage.emission.records import DELETED_AT, JSON_TEXT_FIELDS
 
 DATE_TIMES = ("BookingFromTime", "BookingToTime", "CreatedOn", "UpdatedOn")
 

@@ -13,7 +13,7 @@ if __name__ == "__main__":
     speed, *args = sys.argv[1:]
 
     # As late as the command itself imports it.
-    from tap_nexudus_usage.tap import TapNexudusUsage
+    from tap_nexudus_usage.singer.tap import TapNexudusUsage
 
     class ScaledTap(TapNexudusUsage):
         """The tap, faster."""

@@ -14,7 +14,7 @@ from tap_nexudus_usage.errors import OutputError, SettingsError, TapError, Termi
 from tap_nexudus_usage.logs import silence_other_threads
 
 if TYPE_CHECKING:
-    from tap_nexudus_usage.tap import TapNexudusUsage
+    from tap_nexudus_usage.singer.tap import TapNexudusUsage
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def _end_now(signum: int, _: FrameType | None) -> None:
 
 def _run(args: Sequence[str] | None, tap_class: type[TapNexudusUsage] | None) -> int:
     # Not imported above: the imports are the longest part of many runs, and a signal may come then.
-    from tap_nexudus_usage import tap, writer  # noqa: PLC0415
+    from tap_nexudus_usage.singer import tap, writer  # noqa: PLC0415
 
     tap_class = tap_class or tap.TapNexudusUsage
     try:

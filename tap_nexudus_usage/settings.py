@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from jsonschema.exceptions import ValidationError
 
 from tap_nexudus_usage import timestamps
-from tap_nexudus_usage.auth import Credentials, Totp
 from tap_nexudus_usage.errors import SettingsError
+from tap_nexudus_usage.nexudus.auth import Credentials, Totp
 
 LARGEST_ID = 2**63 - 1
 

@@ -25,7 +25,7 @@ from tap_nexudus_usage.sandbox.records import Ledger
 from tap_nexudus_usage.sandbox.server import Sandbox
 from tap_nexudus_usage.sandbox.tokens import User
 from tap_nexudus_usage.sandbox.world import World
-from tap_nexudus_usage.tap import TapNexudusUsage
+from tap_nexudus_usage.singer.tap import TapNexudusUsage
 
 SEED = 20250115
 DATE_TIMES = ("BookingFromTime", "BookingToTime", "CreatedOn", "UpdatedOn")

@@ -14,7 +14,7 @@ import yaml
 from jsonschema import Draft7Validator, Draft202012Validator
 from warehouses.recipes import RECIPES
 
-from tap_nexudus_usage.tap import SETTINGS, TapNexudusUsage
+from tap_nexudus_usage.singer.tap import SETTINGS, TapNexudusUsage
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -210,7 +210,7 @@ def test_the_readme_explains_every_last_line() -> None:
     section = README.partition("## Troubleshooting")[2].partition("\n## ")[0]
     explained = re.findall(r"^\| `(.+?)…?` \|", section, re.MULTILINE)
     code = "".join(
-        path.read_text(encoding="utf-8") for path in (PROJECT / "tap_nexudus_usage").glob("*.py")
+        path.read_text(encoding="utf-8") for path in (PROJECT / "tap_nexudus_usage").rglob("*.py")
     )
     code = re.sub(r'"\s*\n\s*f?"', "", code)
 
@@ -226,7 +226,7 @@ def test_each_guarantee_names_tests_that_exist() -> None:
 
     assert len(guarantees) >= 8
     for guarantee in guarantees:
-        named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", guarantee)
+        named = re.findall(r"`([\w/]*test_\w+\.py)::(test_\w+)`", guarantee)
         assert named, f"No test proves: {guarantee}"
         for file, test in named:
             assert f"def {test}(" in (PROJECT / "tests" / file).read_text(encoding="utf-8")

@@ -22,7 +22,7 @@ from tap_nexudus_usage.sandbox.records import Ledger
 from tap_nexudus_usage.sandbox.server import Sandbox
 from tap_nexudus_usage.sandbox.world import World
 from tap_nexudus_usage.settings import LARGEST_ID, from_config, tidy
-from tap_nexudus_usage.tap import SETTINGS
+from tap_nexudus_usage.singer.tap import SETTINGS
 
 PROPERTIES = SETTINGS.to_dict()["properties"]
 HALF_A_PAIR = "\ud83d"

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tap_nexudus_usage.auth import Totp
+from tap_nexudus_usage.nexudus.auth import Totp
 
 REFRESH_TOKEN_LIFETIME = 15 * 86_400.0
 """Seconds."""

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from conftest import Bench
 
-from tap_nexudus_usage.tap import TapNexudusUsage
+from tap_nexudus_usage.singer.tap import TapNexudusUsage
 from warehouses.warehouse import Warehouse
 
 TIMEOUT = 180.0

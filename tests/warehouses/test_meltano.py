@@ -19,7 +19,7 @@ from conftest import Bench
 from outcomes import STREAM, Finished
 
 from tap_nexudus_usage.sandbox.faults import Fault
-from tap_nexudus_usage.tap import TapNexudusUsage
+from tap_nexudus_usage.singer.tap import TapNexudusUsage
 from warehouses.engines import ENGINES
 from warehouses.environments import CHECKOUT, environment, find_python
 from warehouses.meltano import TAP, TIMEOUT, Project, at_rest, child_of

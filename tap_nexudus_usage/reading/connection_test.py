@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tap_nexudus_usage.client import NexudusClient
-from tap_nexudus_usage.connection import Connection
 from tap_nexudus_usage.errors import RefusalError
-from tap_nexudus_usage.reading_by_search import DIRECTIONS
+from tap_nexudus_usage.nexudus.client import NexudusClient
+from tap_nexudus_usage.nexudus.connection import Connection
+from tap_nexudus_usage.reading.by_search import DIRECTIONS
 from tap_nexudus_usage.settings import Settings
 
 

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from tap_nexudus_usage.auth import TokenAuth
-from tap_nexudus_usage.client import NexudusClient
 from tap_nexudus_usage.clock import Clock
+from tap_nexudus_usage.nexudus.auth import TokenAuth
+from tap_nexudus_usage.nexudus.client import NexudusClient
+from tap_nexudus_usage.nexudus.session import ApiSession, environment_settings
+from tap_nexudus_usage.nexudus.throttle import Throttle
+from tap_nexudus_usage.nexudus.transport import OnAnswer, Tally, Transport
 from tap_nexudus_usage.redaction import Redactor
-from tap_nexudus_usage.session import ApiSession, environment_settings
 from tap_nexudus_usage.settings import Settings
-from tap_nexudus_usage.throttle import Throttle
-from tap_nexudus_usage.transport import OnAnswer, Tally, Transport
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tqdm import tqdm
 
-    from tap_nexudus_usage.connection import Connection
+    from tap_nexudus_usage.nexudus.connection import Connection
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from tap_nexudus_usage.transport import UnusableAnswerError
+from tap_nexudus_usage.nexudus.transport import UnusableAnswerError
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from conftest import Bench
 from jsonschema import Draft202012Validator
 
 from tap_nexudus_usage.errors import InvalidRecordError
-from tap_nexudus_usage.tap import TapNexudusUsage
+from tap_nexudus_usage.singer.tap import TapNexudusUsage
 
 
 def one_changed(bench: Bench, **fields: Any) -> int:

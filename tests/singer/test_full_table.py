@@ -15,7 +15,7 @@ from outcomes import STREAM
 from postgresql import Postgres, serve
 
 from tap_nexudus_usage.sandbox.faults import Fault
-from tap_nexudus_usage.tap import TapNexudusUsage
+from tap_nexudus_usage.singer.tap import TapNexudusUsage
 
 TABLE = f"nexudus.{STREAM}"
 UV = Path(sys.executable).parent / "uv"

@@ -7,12 +7,12 @@ from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
-from tap_nexudus_usage.client import NexudusClient
-from tap_nexudus_usage.emission import Emission
-from tap_nexudus_usage.emitted import Emitted
+from tap_nexudus_usage.emission.emission import Emission
+from tap_nexudus_usage.emission.emitted import Emitted
 from tap_nexudus_usage.errors import UnansweredError
-from tap_nexudus_usage.reading_by_id import read_by_id
-from tap_nexudus_usage.reading_by_search import (
+from tap_nexudus_usage.nexudus.client import NexudusClient
+from tap_nexudus_usage.reading.by_id import read_by_id
+from tap_nexudus_usage.reading.by_search import (
     BEGINNING,
     finds_everything,
     minute_of,

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection
 import pytest
 from conftest import Bench
 
-from tap_nexudus_usage import connection
-from tap_nexudus_usage.client import NexudusClient, Record
 from tap_nexudus_usage.errors import AccessError, UnansweredError
+from tap_nexudus_usage.nexudus import connection
+from tap_nexudus_usage.nexudus.client import NexudusClient, Record
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.tokens import LIST, READ, User
 

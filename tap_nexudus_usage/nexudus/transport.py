@@ -11,7 +11,9 @@ from typing import Generic, Protocol, TypeVar
 import backoff
 import requests
 
-from tap_nexudus_usage.answers import (
+from tap_nexudus_usage.clock import Clock
+from tap_nexudus_usage.errors import RefusalError, StoppedError, ThrottledError
+from tap_nexudus_usage.nexudus.answers import (
     Action,
     action_for,
     action_for_error,
@@ -19,10 +21,8 @@ from tap_nexudus_usage.answers import (
     describe_error,
     retry_after,
 )
-from tap_nexudus_usage.clock import Clock
-from tap_nexudus_usage.errors import RefusalError, StoppedError, ThrottledError
+from tap_nexudus_usage.nexudus.throttle import Throttle
 from tap_nexudus_usage.redaction import Redactor
-from tap_nexudus_usage.throttle import Throttle
 
 logger = logging.getLogger(__name__)
 

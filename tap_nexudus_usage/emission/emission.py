@@ -7,10 +7,10 @@ from collections.abc import Collection
 from itertools import islice
 from typing import Any
 
-from tap_nexudus_usage.client import Record
-from tap_nexudus_usage.emitted import Emitted
+from tap_nexudus_usage.emission.emitted import Emitted
+from tap_nexudus_usage.emission.records import DELETED_AT, RecordShape
 from tap_nexudus_usage.errors import InvalidRecordError, MissingRecordsError, UnansweredError
-from tap_nexudus_usage.records import DELETED_AT, RecordShape
+from tap_nexudus_usage.nexudus.client import Record
 from tap_nexudus_usage.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from tap_nexudus_usage import timestamps
-from tap_nexudus_usage.client import NexudusClient, Page, Record
-from tap_nexudus_usage.concurrency import fetch_ahead
 from tap_nexudus_usage.errors import ApiError
+from tap_nexudus_usage.nexudus.client import NexudusClient, Page, Record
+from tap_nexudus_usage.reading.fetch_ahead import fetch_ahead
 
 logger = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.records import Ledger
 from tap_nexudus_usage.sandbox.server import Sandbox
 from tap_nexudus_usage.sandbox.world import World
-from tap_nexudus_usage.streams import UsageStream
-from tap_nexudus_usage.tap import TapNexudusUsage
+from tap_nexudus_usage.singer.stream import UsageStream
+from tap_nexudus_usage.singer.tap import TapNexudusUsage
 
 SDK_WORLD = World(Ledger(20, SEED))
 SDK_CONFIG: dict[str, Any] = {
@@ -76,7 +76,7 @@ def test_records_left_alone_are_written_byte_for_byte_as_the_sdk_would(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, *, full_table: bool
 ) -> None:
     moment = datetime(2026, 1, 5, 9, 30, 0, 120_000, tzinfo=timezone.utc)
-    monkeypatch.setattr("tap_nexudus_usage.writer.utc_now", lambda: moment)
+    monkeypatch.setattr("tap_nexudus_usage.singer.writer.utc_now", lambda: moment)
     monkeypatch.setattr("singer_sdk.streams.core.utc_now", lambda: moment)
     # Of which the version is made.
     monkeypatch.setattr(TapNexudusUsage, "initialized_at", 7_000)

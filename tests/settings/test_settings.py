@@ -10,7 +10,7 @@ from conftest import Bench
 
 from tap_nexudus_usage.errors import SettingsError
 from tap_nexudus_usage.settings import Settings
-from tap_nexudus_usage.tap import TapNexudusUsage
+from tap_nexudus_usage.singer.tap import TapNexudusUsage
 
 LOGIN = {"username": "u@example.com", "password": "p"}
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from conftest import Bench, run_tap_with
 
-from tap_nexudus_usage import progress
+from tap_nexudus_usage.reading import progress
 from tap_nexudus_usage.sandbox.faults import Fault
 
 

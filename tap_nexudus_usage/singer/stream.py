@@ -18,19 +18,19 @@ from singer_sdk.singerlib import Metadata, MetadataMapping, RecordMessage
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from typing_extensions import override
 
-from tap_nexudus_usage.client import PATH
-from tap_nexudus_usage.connection import connect
-from tap_nexudus_usage.emission import Emission
-from tap_nexudus_usage.emitted import Emitted
+from tap_nexudus_usage.emission.emission import Emission
+from tap_nexudus_usage.emission.emitted import Emitted
+from tap_nexudus_usage.emission.records import DELETED_AT, RecordShape
 from tap_nexudus_usage.errors import OutputError, SettingsError
-from tap_nexudus_usage.progress import Progress
-from tap_nexudus_usage.reading import Reading
-from tap_nexudus_usage.records import DELETED_AT, RecordShape
+from tap_nexudus_usage.nexudus.client import PATH
+from tap_nexudus_usage.nexudus.connection import connect
+from tap_nexudus_usage.reading.progress import Progress
+from tap_nexudus_usage.reading.reading import Reading
 
 if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context
 
-    from tap_nexudus_usage.tap import TapNexudusUsage
+    from tap_nexudus_usage.singer.tap import TapNexudusUsage
 
 STATE_EVERY = 10_000
 """Records between two STATE messages, or as many as the state has entries if that is more."""
@@ -38,8 +38,8 @@ STATE_EVERY = 10_000
 
 def _schemas() -> Path:
     """Where the schemas lie: inside the package when installed, beside it in a checkout."""
-    inside = Path(__file__).parent / "schemas"
-    return inside if inside.is_dir() else Path(__file__).parents[1] / "schemas"
+    inside = Path(__file__).parents[1] / "schemas"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "schemas"
 
 
 class UsageStream(Stream):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tap_nexudus_usage.clock import Clock
 
 if TYPE_CHECKING:
-    from tap_nexudus_usage.windows import Windows
+    from tap_nexudus_usage.nexudus.windows import Windows
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Throttle:
         self._windows: dict[bool, list[Windows]] = {False: [], True: []}
         if requests_per_minute:
             # Not imported above: it takes long, and --version and the like have no use for it.
-            from tap_nexudus_usage.windows import Windows  # noqa: PLC0415
+            from tap_nexudus_usage.nexudus.windows import Windows  # noqa: PLC0415
 
             general = Windows(
                 [(1, SECOND // 10), (requests_per_minute, MINUTE), (5_000, HOUR), (200_000, DAY)]

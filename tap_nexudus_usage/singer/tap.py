@@ -19,16 +19,16 @@ from singer_sdk.plugin_base import JSONSchemaValidator, _ConfigInput
 from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import Self, override
 
-from tap_nexudus_usage import json_files
-from tap_nexudus_usage.connection import connect
-from tap_nexudus_usage.connection_test import check
-from tap_nexudus_usage.emitted import STATE_KEYS
+from tap_nexudus_usage.emission.emitted import STATE_KEYS
 from tap_nexudus_usage.errors import SettingsError, Terminated
 from tap_nexudus_usage.logs import RedactingFilter, add_filter
+from tap_nexudus_usage.nexudus.connection import connect
+from tap_nexudus_usage.reading.connection_test import check
 from tap_nexudus_usage.redaction import Redactor
 from tap_nexudus_usage.settings import Settings, describe, from_config, tidy
-from tap_nexudus_usage.streams import UsageStream
-from tap_nexudus_usage.writer import BufferedWriter, ComparingStateWriter
+from tap_nexudus_usage.singer import json_files
+from tap_nexudus_usage.singer.stream import UsageStream
+from tap_nexudus_usage.singer.writer import BufferedWriter, ComparingStateWriter
 
 if TYPE_CHECKING:
     from types import FrameType

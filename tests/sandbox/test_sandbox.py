@@ -13,6 +13,7 @@ import pytest
 import requests
 from conftest import Bench
 
+from tap_nexudus_usage.nexudus.session import ApiSession
 from tap_nexudus_usage.sandbox.app import ENTITY
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.records import Ledger, dotnet
@@ -20,7 +21,6 @@ from tap_nexudus_usage.sandbox.server import Sandbox
 from tap_nexudus_usage.sandbox.tokens import LIST, READ, User
 from tap_nexudus_usage.sandbox.turmoil import Turmoil
 from tap_nexudus_usage.sandbox.world import World
-from tap_nexudus_usage.session import ApiSession
 from tap_nexudus_usage.timestamps import canonical
 
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"

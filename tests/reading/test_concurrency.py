@@ -10,11 +10,11 @@ import pytest
 from conftest import Bench
 from outcomes import Run
 
-from tap_nexudus_usage.concurrency import fetch_ahead
 from tap_nexudus_usage.errors import ApiError, InvalidRecordError, OutputError, Terminated
+from tap_nexudus_usage.reading.fetch_ahead import fetch_ahead
 from tap_nexudus_usage.sandbox.faults import Fault
-from tap_nexudus_usage.streams import UsageStream
-from tap_nexudus_usage.tap import TapNexudusUsage
+from tap_nexudus_usage.singer.stream import UsageStream
+from tap_nexudus_usage.singer.tap import TapNexudusUsage
 
 IDS = 400
 SLOW = 0.02

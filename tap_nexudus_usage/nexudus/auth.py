@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from tap_nexudus_usage.clock import Clock
 from tap_nexudus_usage.errors import ApiError, LoginError, RefusalError
-from tap_nexudus_usage.transport import Call, Transport, UnusableAnswerError
+from tap_nexudus_usage.nexudus.transport import Call, Transport, UnusableAnswerError
 
 PATH = "/api/token"
 

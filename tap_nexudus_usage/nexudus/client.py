@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from tap_nexudus_usage.decoding import decode
 from tap_nexudus_usage.errors import AccessError, ApiError, RefusalError, UnansweredError
-from tap_nexudus_usage.transport import Authenticator, Call, Transport, UnusableAnswerError
+from tap_nexudus_usage.nexudus.decoding import decode
+from tap_nexudus_usage.nexudus.transport import Authenticator, Call, Transport, UnusableAnswerError
 
 T = TypeVar("T")
 

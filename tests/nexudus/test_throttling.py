@@ -13,11 +13,11 @@ import pytest
 import requests
 from conftest import Bench, FastTap
 
-from tap_nexudus_usage.answers import retry_after
 from tap_nexudus_usage.clock import Clock
 from tap_nexudus_usage.errors import ApiError, StoppedError, ThrottledError
+from tap_nexudus_usage.nexudus.answers import retry_after
+from tap_nexudus_usage.nexudus.throttle import Throttle
 from tap_nexudus_usage.sandbox.faults import Fault
-from tap_nexudus_usage.throttle import Throttle
 
 
 class TenfoldTap(FastTap):

@@ -9,9 +9,9 @@ from contextlib import closing
 from functools import partial
 from http import HTTPStatus
 
-from tap_nexudus_usage.client import NexudusClient, Record
-from tap_nexudus_usage.concurrency import fetch_ahead
 from tap_nexudus_usage.errors import RefusalError, UnansweredError
+from tap_nexudus_usage.nexudus.client import NexudusClient, Record
+from tap_nexudus_usage.reading.fetch_ahead import fetch_ahead
 
 logger = logging.getLogger(__name__)
 
