@@ -55,13 +55,21 @@ class RefusalError(Exception):
     Attributes:
         status: the HTTP status, or None where no answer came.
         transient: whether it was tried again and might work later.
+        is_html: whether a page for people came, which the API doesn't send.
     """
 
-    def __init__(self, message: str, *, status: int | None, transient: bool) -> None:
+    def __init__(
+        self, message: str, *, status: int | None, transient: bool, is_html: bool = False
+    ) -> None:
         """Keep what a caller decides by next to the words for the user."""
         super().__init__(message)
         self.status = status
         self.transient = transient
+        self.is_html = is_html
+
+
+class UnknownFormError(Exception):
+    """A get many was answered as if its parameter wasn't there: the tenant doesn't know it."""
 
 
 class StoppedError(Exception):

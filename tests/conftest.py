@@ -11,7 +11,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from tap_server import Order, TapServer
 from tap_nexudus_usage import timestamps
 from tap_nexudus_usage.sandbox.records import Ledger
 from tap_nexudus_usage.sandbox.server import Sandbox
+from tap_nexudus_usage.sandbox.tenant import Tenant
 from tap_nexudus_usage.sandbox.tokens import User
 from tap_nexudus_usage.sandbox.world import World
 from tap_nexudus_usage.singer.tap import TapNexudusUsage
@@ -146,7 +147,9 @@ def make_bench() -> Iterator[Callable[..., Bench]]:
             **options: Any,
         ) -> Bench:
             ledger = Ledger(records, SEED) if ledger is None else ledger
-            world = World(ledger, user=user or User(), **options)
+            of_tenant = {field.name for field in fields(Tenant)} & options.keys()
+            tenant = Tenant(**{name: options.pop(name) for name in of_tenant})
+            world = World(ledger, user=user or User(), tenant=tenant, **options)
             return Bench(stack.enter_context(Sandbox(world)))
 
         yield make

@@ -9,8 +9,13 @@ from typing import Any
 
 from tap_nexudus_usage.emission.emitted import Emitted
 from tap_nexudus_usage.emission.records import DELETED_AT, RecordShape
-from tap_nexudus_usage.errors import InvalidRecordError, MissingRecordsError, UnansweredError
-from tap_nexudus_usage.nexudus.client import Record
+from tap_nexudus_usage.errors import (
+    InvalidRecordError,
+    MissingRecordsError,
+    TapError,
+    UnansweredError,
+)
+from tap_nexudus_usage.nexudus.pages import Record
 from tap_nexudus_usage.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -28,7 +33,7 @@ class Emission:
         self._shape = shape
         self._emitted = emitted
         self._missing: list[int] = []
-        self._unanswered: dict[int, UnansweredError] = {}
+        self._unanswered: dict[int, TapError] = {}
         self._invalid = 0
 
     def choose(self, raw: Record) -> dict[str, Any] | None:
@@ -54,7 +59,7 @@ class Emission:
         self._missing.append(record_id)
         return None
 
-    def leave_out(self, record_id: int, error: UnansweredError) -> None:
+    def leave_out(self, record_id: int, error: TapError) -> None:
         """Go on without an Id that could not be read; `finish` will say so."""
         logger.warning("Left out for now, Id %d: %s", record_id, error)
         self._unanswered[record_id] = error

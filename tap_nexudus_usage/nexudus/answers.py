@@ -90,3 +90,9 @@ def describe_answer(answer: requests.Response, redactor: Redactor) -> str:
     reason = one_line(redactor.redact(answer.reason or ""))
     excerpt = redactor.excerpt(answer.content)
     return f"{answer.status_code} {reason}".strip() + (f": {excerpt}" if excerpt else "")
+
+
+def is_html(answer: requests.Response) -> bool:
+    """Whether the answer is a page for people: a gateway's or a login's, not the API's."""
+    kind = answer.headers.get("Content-Type", "")
+    return "html" in kind.lower() or answer.content.lstrip()[:1] == b"<"

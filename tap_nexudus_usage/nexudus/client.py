@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from enum import Enum
+from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-import msgspec
-
-from tap_nexudus_usage.errors import AccessError, ApiError, RefusalError, UnansweredError
+from tap_nexudus_usage.errors import (
+    AccessError,
+    ApiError,
+    RefusalError,
+    UnansweredError,
+    UnknownFormError,
+)
+from tap_nexudus_usage.nexudus import pages
 from tap_nexudus_usage.nexudus.decoding import decode
+from tap_nexudus_usage.nexudus.pages import Page, Record
 from tap_nexudus_usage.nexudus.transport import Authenticator, Call, Transport, UnusableAnswerError
 
 T = TypeVar("T")
-
-Record = dict[str, Any]
-"""A CoworkerExtraServiceUseHistory as the API sends it, parsed JSON."""
 
 PATH = "/api/billing/coworkerextraserviceusehistories"
 
@@ -28,6 +33,12 @@ GET_MANY_TRIES = 3
 
 ENTITY = "CoworkerExtraServiceUseHistory"
 
+ME = "/api/auth/me"
+
+GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+"""By which get one says that there is no such record, unless in HTML: that is no answer of the
+API's."""
+
 TRY_AGAIN = "Try again later; what was emitted so far won't be emitted again"
 CHECK_URL = "Check api_url and any proxy on the way"
 
@@ -35,12 +46,16 @@ READ_ROLE = f"{ENTITY}-Read (get one; some editions want {ENTITY}-List for get m
 SEARCH_ROLE = f"{ENTITY}-List (search); with {ENTITY}-Read alone, set record_ids"
 
 
-class Page(msgspec.Struct, rename="pascal"):
-    """One page of a search's answer, as far as it is used."""
+class GetManyForm(Enum):
+    """How Ids are asked for, many at once: editions differ, and so may entities ("Get many")."""
 
-    records: list[Record]
-    total_items: int
-    has_next_page: bool
+    ARRAY = "/?id=[]"
+    FILTER = "?…_Id=[]"
+
+    @property
+    def other(self) -> GetManyForm | None:
+        """The form to try after this one."""
+        return GetManyForm.FILTER if self is GetManyForm.ARRAY else None
 
 
 class NexudusClient:
@@ -48,20 +63,20 @@ class NexudusClient:
 
     def __init__(self, api_url: str, transport: Transport, auth: Authenticator) -> None:
         """`api_url` without a slash at its end."""
+        self._api_url = api_url
         self._url = f"{api_url}{PATH}"
         self._transport = transport
         self._auth = auth
 
-    @property
-    def room_for_ids(self) -> int:
+    def room_for_ids(self, form: GetManyForm) -> int:
         """Characters that the Ids of one get many may take, a comma counted with each."""
-        return URL_LIMIT - len(self._get_many_url([])) + 1
+        return URL_LIMIT - len(self._get_many_url([], form)) + 1
 
-    def get_one(self, record_id: int) -> Record | None:
+    def get_one(self, record_id: int, *, tries: int | None = None) -> Record | None:
         """The record with this Id, or None where Nexudus has none that the user may see.
 
-        Raises AccessError where the user may not read at all, UnansweredError where no usable
-        answer comes, ApiError where it is another record, ThrottledError, StoppedError.
+        Raises AccessError where that is refused, UnansweredError where no usable answer comes,
+        ThrottledError, StoppedError.
         """
 
         def parse(body: bytes) -> Record:
@@ -72,46 +87,67 @@ class NexudusClient:
             return record
 
         what = f"get one of Id {record_id}"
+        url = f"{self._url}/{record_id}"
         try:
-            record = self._call(what, f"{PATH}/{{id}}", f"{self._url}/{record_id}", parse)
+            record = self._call(what, f"{PATH}/{{id}}", url, parse, tries)
         except RefusalError as refusal:
-            if refusal.status == HTTPStatus.NOT_FOUND:
+            if refusal.status in GONE and not refusal.is_html:
                 return None
-            raise _error(refusal, READ_ROLE) from refusal
+            raise _error(refusal, READ_ROLE, UnansweredError) from refusal
         if _record_id(record) != record_id:
             message = (
                 f"{what} was answered with another record, Id {record['Id']!r:.50}. {CHECK_URL}"
             )
-            raise ApiError(message)
+            raise UnansweredError(message)
         return record
 
-    def get_many(self, record_ids: Collection[int]) -> dict[int, Record]:
+    def get_many(
+        self, record_ids: Collection[int], form: GetManyForm, *, is_proven: bool
+    ) -> dict[int, Record]:
         """The records that exist of `record_ids`, by Id, in whatever order they came.
 
-        Raises RefusalError where the same call would be refused again; the caller may ask
-        otherwise. Raises ApiError where a record comes that was not asked for, ThrottledError,
-        StoppedError.
+        Raises UnknownFormError where the tenant ignores the parameter, which shows in an envelope
+        where an array was due or in other records; RefusalError where the same call would be
+        refused again, also where the answer is cut short: the caller may ask otherwise. Where the
+        form `is_proven`, raises ApiError for a record that was not asked for. Raises
+        ThrottledError, StoppedError.
         """
-        asked = frozenset(record_ids)
-        what = f"get many of {len(asked)} Ids"
-        records = self._call(
-            what,
-            f"{PATH}/?id=[]",
-            self._get_many_url(record_ids),
-            lambda body: decode(body, list[dict[str, Any]]),
-            tries=GET_MANY_TRIES,
+        what = f"get many of {len(record_ids)} Ids"
+        parse = _parse_array if form is GetManyForm.ARRAY else partial(pages.parse, number=1)
+        page = self._call(
+            what, f"{PATH}{form.value}", self._get_many_url(record_ids, form), parse, GET_MANY_TRIES
         )
-        found = {}
-        for record in records:
-            record_id = _record_id(record)
-            if record_id not in asked:
-                message = (
-                    f"{what} was answered with a record not asked for, "
-                    f"Id {record.get('Id')!r:.50}. {CHECK_URL}"
-                )
-                raise ApiError(message)
-            found[record_id] = record
-        return found
+        found = {_record_id(record): record for record in page.records}
+        others = found.keys() - set(record_ids)
+        if others or page.total_items > len(record_ids):
+            message = (
+                f"{what} was answered with a record not asked for, Id {next(iter(others), '?')}. "
+                f"{CHECK_URL}"
+            )
+            raise ApiError(message) if is_proven else UnknownFormError(message)
+        if page.total_items > len(found):
+            message = f"{what} was answered with {len(found)} records of {page.total_items}"
+            raise RefusalError(message, status=None, transient=False)
+        return {record_id: found[record_id] for record_id in record_ids if record_id in found}
+
+    def answers_otherwise(self) -> bool:
+        """Whether something comes that only the API answers: a page of the search, or the user.
+
+        `/api/auth/me` is documented by the oldest edition only.
+        """
+        try:
+            self.search(since=None, size=1, direction="0")
+        except (AccessError, ApiError):
+            pass
+        else:
+            return True
+        try:
+            me = self._call(
+                "who the user is", ME, f"{self._api_url}{ME}", lambda b: decode(b, dict[str, Any])
+            )
+        except RefusalError:
+            return False
+        return "Businesses" in me or "IsAdmin" in me
 
     def search(
         self,
@@ -120,20 +156,21 @@ class NexudusClient:
         until: str | None = None,
         page: int = 1,
         size: int,
-        direction: int,
+        order_by: str = "UpdatedOn",
+        direction: str,
     ) -> Page:
         """A page, counted from 1, of the records updated from `since` to `until`, both included.
 
         The bounds are minutes (`2025-01-15T10:30`), and so exact to the beginning of a minute; None
         leaves an end open. Without bounds, records without `UpdatedOn` are among the others.
-        `direction` is meant to be ascending by `UpdatedOn`: 0 or 1, the API's editions differ.
+        `direction` is meant to be ascending: 0, 1 or a word, the API's editions differ.
         Raises AccessError where the user may not search, ApiError, ThrottledError, StoppedError.
         """
         bounds = {f"from_{ENTITY}_UpdatedOn": since, f"to_{ENTITY}_UpdatedOn": until}
         query = {
             "page": page,
             "size": size,
-            "orderBy": "UpdatedOn",
+            "orderBy": order_by,
             "dir": direction,
             **{name: bound for name, bound in bounds.items() if bound is not None},
         }
@@ -143,13 +180,16 @@ class NexudusClient:
                 what,
                 f"{PATH}?page=",
                 f"{self._url}?{urlencode(query, safe=':')}",
-                lambda body: decode(body, Page),
+                lambda body: pages.parse(body, page),
             )
         except RefusalError as refusal:
             raise _error(refusal, SEARCH_ROLE) from refusal
 
-    def _get_many_url(self, record_ids: Collection[int]) -> str:
-        return f"{self._url}/?id=[{','.join(map(str, record_ids))}]"
+    def _get_many_url(self, record_ids: Collection[int], form: GetManyForm) -> str:
+        ids = f"[{','.join(map(str, record_ids))}]"
+        if form is GetManyForm.ARRAY:
+            return f"{self._url}/?id={ids}"
+        return f"{self._url}?{ENTITY}_Id={ids}&page=1&size={max(len(record_ids), 1)}"
 
     def _call(
         self,
@@ -163,8 +203,13 @@ class NexudusClient:
         return self._transport.call(call, parse, tries=tries)
 
 
-def _error(refusal: RefusalError, role: str) -> AccessError | ApiError:
-    """The words for a refusal that there is no way around; `role` is what the call needs."""
+def _error(
+    refusal: RefusalError, role: str, final: type[ApiError] = ApiError
+) -> AccessError | ApiError:
+    """The words for a refusal that there is no way around; `role` is what the call needs.
+
+    `final` is the kind for one that would be repeated.
+    """
     if refusal.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return AccessError(
             f"Nexudus refuses access: {refusal}. Either the token isn't valid, so check the login "
@@ -172,7 +217,22 @@ def _error(refusal: RefusalError, role: str) -> AccessError | ApiError:
         )
     if refusal.transient:
         return UnansweredError(f"The API fails: {refusal}. {TRY_AGAIN}")
-    return ApiError(f"The API fails: {refusal}. {CHECK_URL}")
+    return final(f"The API fails: {refusal}. {CHECK_URL}")
+
+
+def _parse_array(body: bytes) -> Page:
+    """The records of a get many that answers with an array; null is none."""
+    try:
+        records = decode(body, list[dict[str, Any]])
+    except UnusableAnswerError:
+        if body.strip() == b"null":
+            records = []
+        elif "Records" in decode(body, dict[str, Any]):
+            message = "get many was answered with a page of the search"
+            raise UnknownFormError(message) from None
+        else:
+            raise
+    return Page(records, 0, has_next_page=False)
 
 
 def _record_id(record: Record) -> int | None:

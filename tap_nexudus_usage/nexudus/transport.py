@@ -19,6 +19,7 @@ from tap_nexudus_usage.nexudus.answers import (
     action_for_error,
     describe_answer,
     describe_error,
+    is_html,
     retry_after,
 )
 from tap_nexudus_usage.nexudus.throttle import Throttle
@@ -130,7 +131,8 @@ class Transport:
                 status = None if outcome.answer is None else outcome.answer.status_code
                 transient = outcome.action is Action.RETRY
                 message = f"{outcome.problem}{tried}"
-                raise RefusalError(message, status=status, transient=transient)
+                html = outcome.answer is not None and is_html(outcome.answer)
+                raise RefusalError(message, status=status, transient=transient, is_html=html)
 
     def _try_once(self, call: Call, parse: Callable[[bytes], T]) -> _Accepted[T] | _Failed:
         try:

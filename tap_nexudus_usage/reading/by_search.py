@@ -1,215 +1,240 @@
-"""Reading the whole ledger, or what changed in it, by search: a keyset on `UpdatedOn`.
+"""Reading the whole ledger, or what changed in it, by search: a keyset on `UpdatedOn`, counted.
 
-Pages are offsets into a live list, and bounds have minute resolution. So the lower bound advances
-to the minute of the last record seen, where the first page is asked for again: one answer is
-consistent in itself, and a record that changes meanwhile comes again at its new, later place. Page
-numbers serve only within a single minute that holds more than a page.
+Pages are offsets into a live list, records with equal stamps come in any order, and bounds have
+minute resolution. So the lower bound advances to the minute of the last record seen, and the first
+page from there is asked for: one answer is consistent in itself, and a record that changes
+meanwhile comes again at its new, later place. Ascending, because then a run that dies can be
+resumed at its bookmark. Page numbers serve only within a minute that holds more than a page, see
+`window`.
+
+Nothing is taken for granted: not the order (`asking`), not the clock that bounds are read in
+(`tenant_clock`), not that an answer is whole: each has to reach back to where the one before ended,
+and in the end the distinct Ids have to reach the number that there is said to be.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, suppress
-from datetime import datetime, timedelta
+from contextlib import closing
+from datetime import timedelta
 from functools import partial
+from itertools import repeat
 
-from tap_nexudus_usage import timestamps
 from tap_nexudus_usage.errors import ApiError
-from tap_nexudus_usage.nexudus.client import NexudusClient, Page, Record
+from tap_nexudus_usage.nexudus.client import NexudusClient
+from tap_nexudus_usage.nexudus.pages import Record
+from tap_nexudus_usage.reading.asking import Answer, Asking
 from tap_nexudus_usage.reading.fetch_ahead import fetch_ahead
+from tap_nexudus_usage.reading.id_set import IdSet, key
+from tap_nexudus_usage.reading.minutes import BEGINNING, minute_of_record, shift
+from tap_nexudus_usage.reading.tenant_clock import FARTHEST, STEP, TenantClock
+from tap_nexudus_usage.reading.window import read_window
 
-logger = logging.getLogger(__name__)
+MOST_PASSES = 3
+"""Readings of the whole, after which what is missing isn't going to be shown."""
 
-BEGINNING = "1753-01-01T00:00"
-"""The earliest minute that any edition's database can hold."""
+MOST_DOUBTS = 4
+"""Answers without getting on that don't continue where the one before ended."""
 
-DIRECTIONS = (0, 1)
-"""What ascending is called, by the newest edition of the API and by an older one."""
-
-MOST_TURNS = 6
-"""Changes of direction without getting on, after which the API can't be brought to sort."""
-
-
-def read_by_search(
-    client: NexudusClient, since: str, *, page_size: int, on_poll: Callable[[], None]
-) -> Generator[Record, None, None]:
-    """Yield all records updated since the minute `since`, about in order of `UpdatedOn`.
-
-    A record comes again wherever pages overlap, and when it changes meanwhile. One page is fetched
-    ahead. `on_poll` is called while waiting, see `fetch_ahead`. Raises what `NexudusClient.search`
-    raises, and ApiError where the API can't be brought to sort.
-    """
-    search = Search(client, since, page_size)
-    with closing(fetch_ahead(search.calls(), threads=1, on_poll=on_poll)) as pages:
-        for records in pages:
-            yield from records
+MINUTE = timedelta(minutes=1)
 
 
 class Search:
-    """Where a search is. Its calls have to be run one after the other."""
+    """A search under way.
 
-    def __init__(self, client: NexudusClient, since: str, page_size: int) -> None:
-        """Begin at the minute `since`."""
-        self._client = client
-        self._since = since
-        self._size = page_size
-        self._direction = DIRECTIONS[0]
-        self._is_direction_proven = False
-        self._turns = 0
-        self._crowd: _Crowd | None = None
-        self._done = False
-
-    def calls(self) -> Iterator[Callable[[], list[Record]]]:
-        """Calls that each give some more records, until there are no more."""
-        while not self._done:
-            yield self._next_page
-
-    def _next_page(self) -> list[Record]:
-        # A call may have been handed out before the one that turned out to be the last.
-        if self._done:
-            return []
-        return self._next_of_minute(self._crowd) if self._crowd else self._next_of_all()
-
-    def _next_of_all(self) -> list[Record]:
-        """The first page from the lower bound, which then advances."""
-        page = self._ask(self._since)
-        stamps = _stamps(page)
-        if not page.has_next_page:
-            self._done = True
-        elif not stamps or stamps[0] < self._since:
-            message = (
-                "The API's search doesn't keep to its bounds: a page from "
-                f"{self._since} on holds no record of that time, but says that more follow"
-            )
-            raise ApiError(message)
-        elif minute_of(stamps[-1]) == self._since:
-            self._crowd = _Crowd(self._since)
-        elif not self._is_direction_proven and self._has_records_before(minute_of(stamps[0])):
-            self._turn_round()
-            return []
-        else:
-            self._since = minute_of(stamps[-1])
-            self._turns = 0
-        return page.records
-
-    def _next_of_minute(self, crowd: _Crowd) -> list[Record]:
-        """The next page of a minute that holds more than one, over and over until all is seen."""
-        page = self._ask(crowd.minute, until=minute_after(crowd.minute), number=crowd.page)
-        if crowd.is_complete_with(page):
-            self._since = minute_after(crowd.minute)
-            self._crowd = None
-        return page.records
-
-    def _ask(self, since: str, until: str | None = None, number: int = 1) -> Page:
-        """A page whose records don't show another order than ascending.
-
-        A single answer with different stamps proves the direction; a page of equal stamps doesn't.
-        """
-        while True:
-            page = self._search(since, until, number, self._direction)
-            stamps = _stamps(page)
-            if stamps == sorted(stamps):
-                self._is_direction_proven = self._is_direction_proven or stamps[:1] < stamps[-1:]
-                return page
-            self._is_direction_proven = False
-            self._turn_round()
-
-    def _has_records_before(self, minute: str) -> bool:
-        """Whether a page of equal stamps hides earlier records, because the order is descending.
-
-        Each direction is asked, since one of them shows the earliest record first.
-        """
-        for direction in DIRECTIONS:
-            page = self._search(self._since, minute, 1, direction)
-            if any(minute_of(stamp) < minute for stamp in _stamps(page)):
-                return True
-            if not page.total_items:
-                return False
-        return False
-
-    def _turn_round(self) -> None:
-        """Take the other direction for ascending; raises ApiError where neither seems to be.
-
-        A record that comes in late, with an earlier stamp, can make the right one look wrong. Then
-        this comes again.
-        """
-        self._turns += 1
-        if self._turns > MOST_TURNS:
-            message = (
-                f"The API's search doesn't sort by UpdatedOn, with dir {DIRECTIONS[0]} no more "
-                f"than with dir {DIRECTIONS[1]}"
-            )
-            raise ApiError(message)
-        self._direction = DIRECTIONS[1 - DIRECTIONS.index(self._direction)]
-        logger.debug("Ascending seems to be called dir %d here", self._direction)
-
-    def _search(self, since: str, until: str | None, page: int, direction: int) -> Page:
-        return self._client.search(
-            since=since, until=until, page=page, size=self._size, direction=direction
-        )
-
-
-class _Crowd:
-    """A minute that holds more than a page, read in passes until one finds nothing new.
-
-    A record that changes or goes during a pass can move another across a page's edge, unseen; the
-    next pass sees it. What leaves the minute shows in the number of records, what enters is new.
+    Attributes:
+        seen: the Ids of all records that came, due or not.
+        counted: how many records the API said there are.
     """
 
-    def __init__(self, minute: str) -> None:
-        """Begin the first pass."""
-        self.minute = minute
-        self.page = 1
-        self._seen: set[tuple[object, object]] = set()
-        self._totals: set[int] = set()
-        self._found_new = False
+    def __init__(self, client: NexudusClient, since: str, *, page_size: int) -> None:
+        """Look for all records updated since the minute `since`."""
+        self.seen = IdSet()
+        self.counted = 0
+        self._since = since
+        # In whatever clock it is read, which isn't measured yet, it isn't too late.
+        self._first_bound = max(shift(since, -FARTHEST), BEGINNING)
+        self._last_bound: str | None = None
+        self._asking = Asking(client, page_size)
+        self._clock = TenantClock()
+        self._measured_at = ""
+        self._answers = 0
+        self._boundary = ""
+        self._looks_for_unseen = False
 
-    def is_complete_with(self, page: Page) -> bool:
-        """Take note of the page that was asked for; True when nothing can be hidden any more."""
-        versions = {(record.get("Id"), record.get("UpdatedOn")) for record in page.records}
-        self._found_new = self._found_new or not versions <= self._seen
-        self._seen |= versions
-        self._totals.add(page.total_items)
-        if page.has_next_page:
-            self.page += 1
-            return False
-        complete = not self._found_new and len(self._totals) == 1
-        self.page = 1
-        self._totals.clear()
-        self._found_new = False
-        return complete
+    def records(self, on_poll: Callable[[], None]) -> Generator[Record, None, None]:
+        """Yield the records, about in order of `UpdatedOn`.
+
+        A record comes again where answers overlap, and when it changes meanwhile. One answer is
+        fetched ahead. `on_poll` is called while waiting, see `fetch_ahead`. Raises what
+        `NexudusClient.search` raises, and ApiError where what came doesn't add up.
+        """
+        calls = repeat(partial(next, self._read(), None))
+        with closing(fetch_ahead(calls, threads=1, on_poll=on_poll)) as results:
+            for records in results:
+                if records is None:
+                    return
+                yield from records
+
+    def _read(self) -> Iterator[list[Record]]:
+        """Read all, and again while distinct Ids that are said to be there haven't been seen.
+
+        What changed since the first reading is left to the next run, which begins before that.
+        """
+        bound = self._first_bound
+        for _ in range(MOST_PASSES):
+            for records in self._read_from(bound):
+                yield self._take(records)
+            if self._agrees():
+                return
+            self._looks_for_unseen = True
+            bound = self._first_bound
+            if self._last_bound is not None and self.holds_all():
+                # What is missing has arrived since, or the last answer was cut short.
+                bound = self._last_bound
+            elif not self._asking.is_direction_proven:
+                self._asking.turn_to_next()
+        if not self.holds_all():
+            message = (
+                f"The API's search says that there are {self.counted} records, but has shown "
+                f"{len(self.seen)}. What it has shown was emitted. Try again later; if it stays, "
+                "tell Nexudus, or read by Id"
+            )
+            raise ApiError(message)
+
+    def _agrees(self) -> bool:
+        """Whether all came that there is, by more than a single answer's word.
+
+        What was deleted meanwhile isn't counted the second time.
+        """
+        if self._answers == 1 or len(self.seen) < self.counted:
+            self.counted = self._asking.page(self._first_bound, size=1).total_items
+        return len(self.seen) >= self.counted
+
+    def _take(self, records: list[Record]) -> list[Record]:
+        """Those that were asked for and may be new: the overlap of two answers is left out."""
+        taken = []
+        for record in records:
+            is_unseen = self.seen.add(key(record))
+            minute = minute_of_record(record)
+            if minute is not None and minute < self._since:
+                continue
+            comes_again = minute is None or minute < self._boundary or self._looks_for_unseen
+            if is_unseen or not comes_again:
+                taken.append(record)
+        return taken
+
+    def holds_all(self) -> bool:
+        """Whether the distinct Ids reach the number of records up to where the reading has come."""
+        until = None if self._last_bound is None else shift(self._last_bound, MINUTE)
+        page = self._asking.page(self._first_bound, until=until, size=1)
+        return len(self.seen) >= page.total_items
+
+    def _read_from(self, bound: str) -> Iterator[list[Record]]:
+        """What each answer brings, as long as there is more."""
+        self._answers = 0
+        answer = self._ask(bound)
+        if bound == self._first_bound:
+            self.counted = answer.page.total_items
+        yield answer.page.records
+        doubts = 0
+        while self._has_more(answer):
+            if self._next_bound(answer) <= bound and self._may_be_farther_ahead(answer):
+                self._measure(answer, answer.ahead, FARTHEST + 2 * STEP)
+            if self._next_bound(answer) <= bound:
+                bound, left = yield from self._read_minutes(answer)
+                answer = self._ask(bound)
+                if answer.page.total_items < left:
+                    answer = self._ask(bound)
+                yield answer.page.records
+                continue
+            self._boundary = answer.latest
+            following = self._ask_after(answer)
+            if following.continues(answer):
+                bound, answer, doubts = following.bound, following, 0
+                yield answer.page.records
+                continue
+            doubts += 1
+            if doubts > MOST_DOUBTS:
+                raise _not_continued(answer, following)
+            # What stood in that minute may have changed since, or gone.
+            again = self._ask(bound)
+            yield again.page.records
+            if again.minutes and (doubts > 1 or again.versions == answer.versions):
+                ahead = following.ahead if following.minutes else -FARTHEST
+                self._measure(again, ahead, self._clock.offset)
+            if again.minutes and again.latest > answer.latest:
+                doubts = 0
+            answer = again
+
+    def _ask(self, bound: str) -> Answer:
+        answer = self._asking.first_page(bound)
+        self._answers += 1
+        if answer.minutes:
+            self._last_bound = max(self._last_bound or bound, self._next_bound(answer))
+        return answer
+
+    def _next_bound(self, answer: Answer) -> str:
+        """The last minute seen, in the clock of the bounds."""
+        return shift(answer.latest, self._clock.offset)
+
+    def _ask_after(self, answer: Answer) -> Answer:
+        """The answer from the last minute seen on; asked for twice where it counts too few."""
+        following = self._ask(self._next_bound(answer))
+        if following.minutes and not following.continues(answer):
+            return following
+        is_short = following.is_short_after(answer)
+        return self._ask(following.bound) if is_short else following
+
+    def _read_minutes(self, answer: Answer) -> Generator[list[Record], None, tuple[str, int]]:
+        """Read minute after minute while these hold more than a page.
+
+        Returns the bound to go on from, and how many records must be left at the least. A minute
+        ends at the very bound with which the next begins: nothing can be between them, whatever
+        the clock.
+        """
+        bound, left, fits = answer.bound, answer.page.total_items, False
+        while not fits:
+            until = shift(bound, MINUTE)
+            if until == bound:
+                raise _not_continued(answer, answer)
+            window = partial(self._asking.window, bound, until)
+            total, fits = yield from read_window(window, self._asking.page_size)
+            left -= total
+            bound = until
+        return bound, left
+
+    def _has_more(self, answer: Answer) -> bool:
+        """Whether there is more, as far as the API's claims can be trusted."""
+        if len(answer.page.records) < answer.page.total_items:
+            return True
+        # Some servers say so for ever; an empty page tells.
+        return answer.page.has_next_page and bool(self._asking.page(answer.bound, page=2).records)
+
+    def _may_be_farther_ahead(self, answer: Answer) -> bool:
+        """Whether the answer begins too early for the clock known.
+
+        In an hour that daylight saving lets pass twice a bound may mean the first, and no offset
+        helps: then the clock has been measured here already.
+        """
+        return answer.ahead > self._clock.offset and answer.latest != self._measured_at
+
+    def _measure(self, answer: Answer, low: timedelta, high: timedelta) -> None:
+        """Measure the clock of the bounds by the last record of an answer."""
+
+        def reaches_back(offset: timedelta) -> bool:
+            page = self._asking.page(shift(answer.latest, offset), size=1)
+            minutes = Answer(answer.bound, page).minutes
+            return bool(minutes) and minutes[0] <= answer.latest
+
+        self._clock.measure(reaches_back, low, high)
+        self._measured_at = answer.latest
 
 
-def minute_of(stamp: str) -> str:
-    """The minute of a canonical date-time, as the API's bounds are written."""
-    return stamp[: len(BEGINNING)]
-
-
-def minute_after(minute: str) -> str:
-    """The minute after a minute."""
-    later = datetime.fromisoformat(minute) + timedelta(minutes=1)
-    return later.isoformat(timespec="minutes")
-
-
-def _stamps(page: Page) -> list[str]:
-    """The canonical stamps of those records that have one."""
-    stamps = []
-    for record in page.records:
-        # What isn't a date-time is for the schema's check to report.
-        with suppress(TypeError, ValueError):
-            stamps.append(timestamps.canonical(record["UpdatedOn"]))
-    return stamps
-
-
-def finds_everything(client: NexudusClient, *, on_poll: Callable[[], None]) -> bool:
-    """Whether there is no record that a search by `UpdatedOn` can't find, for want of one."""
-
-    def count(since: str | None) -> int:
-        page = client.search(since=since, size=1, direction=DIRECTIONS[0])
-        return page.total_items
-
-    # In this order, so that a record deleted in between looks like one too many, not one too few.
-    calls = [partial(count, None), partial(count, BEGINNING)]
-    total, found = fetch_ahead(calls, threads=1, on_poll=on_poll)
-    return total <= found
+def _not_continued(answer: Answer, following: Answer) -> ApiError:
+    begins = following.minutes[0] if following.minutes else "nowhere"
+    return ApiError(
+        f"The API's search doesn't continue where it ended: after records up to {answer.latest}, "
+        f"from {following.bound} on it begins at {begins}, which no clock for the bounds explains. "
+        "Try again later; if it stays, please report it; reading by Id works without"
+    )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tap_nexudus_usage.errors import RefusalError
-from tap_nexudus_usage.nexudus.client import NexudusClient
+from tap_nexudus_usage.nexudus.client import GetManyForm, NexudusClient
 from tap_nexudus_usage.nexudus.connection import Connection
-from tap_nexudus_usage.reading.by_search import DIRECTIONS
+from tap_nexudus_usage.reading.asking import count
 from tap_nexudus_usage.settings import Settings
 
 
@@ -35,7 +35,7 @@ def _check_reading_by_id(client: NexudusClient, settings: Settings) -> Iterator[
     if not others or settings.batch_size == 1:
         return
     try:
-        found = client.get_many([first, others[0]])
+        found = client.get_many([first, others[0]], GetManyForm.ARRAY, is_proven=False)
     except RefusalError as refusal:
         yield f"Get many: refused, so Ids are read one by one, a call each: {refusal}"
     else:
@@ -43,7 +43,7 @@ def _check_reading_by_id(client: NexudusClient, settings: Settings) -> Iterator[
 
 
 def _check_search(client: NexudusClient) -> str:
-    total = client.search(since=None, size=1, direction=DIRECTIONS[0]).total_items
+    total = count(client, None)
     if not total:
         return "Search: allowed; the ledger is empty"
     return f"Search: allowed; the ledger holds {total} records"

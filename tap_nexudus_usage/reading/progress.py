@@ -27,6 +27,8 @@ class Progress:
 
     def __init__(self, total: int | None, connection: Connection) -> None:
         """`total` Ids are to be read; None: an unknown number of records, by search."""
+        self.counts: tuple[int, int] | None = None
+        """Once known: how many records were read, and how many the API said there are."""
         self._total = total
         self._connection = connection
         self._done = 0
@@ -101,6 +103,8 @@ class Progress:
         return f"{line}, about {left:.0f} s left"
 
     def _read(self) -> str:
+        if self.counts is not None:
+            return f"{self.counts[0]} records read, {self.counts[1]} counted"
         if self._total is None:
             return f"{self._done} records read"
         return f"{self._done} of {self._total} Ids read"

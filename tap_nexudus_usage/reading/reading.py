@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from tap_nexudus_usage.emission.emission import Emission
 from tap_nexudus_usage.emission.emitted import Emitted
-from tap_nexudus_usage.errors import UnansweredError
+from tap_nexudus_usage.errors import TapError
 from tap_nexudus_usage.nexudus.client import NexudusClient
-from tap_nexudus_usage.reading.by_id import read_by_id
-from tap_nexudus_usage.reading.by_search import (
-    BEGINNING,
-    finds_everything,
-    minute_of,
-    read_by_search,
-)
+from tap_nexudus_usage.reading.asking import count
+from tap_nexudus_usage.reading.by_id import ByIdReading
+from tap_nexudus_usage.reading.by_search import Search
+from tap_nexudus_usage.reading.deletions import AbsentFromTable, is_proof
+from tap_nexudus_usage.reading.fetch_ahead import fetch_ahead
+from tap_nexudus_usage.reading.minutes import BEGINNING, minute_of
 from tap_nexudus_usage.settings import Settings
 
 OnPoll = Callable[[], None]
@@ -28,13 +28,24 @@ class Reading:
     """One run's reading, by Id where any Id is configured, else by search."""
 
     def __init__(
-        self, settings: Settings, client: NexudusClient, emitted: Emitted, emission: Emission
+        self,
+        settings: Settings,
+        client: NexudusClient,
+        emitted: Emitted,
+        emission: Emission,
+        *,
+        replaces_table: bool,
     ) -> None:
-        """`emission` decides what is due, by what is in `emitted`."""
+        """`emission` decides what is due, by what is in `emitted`.
+
+        `replaces_table`: what isn't emitted may be deleted from the target.
+        """
         self._settings = settings
         self._client = client
         self._emitted = emitted
         self._emission = emission
+        self._replaces_table = replaces_table
+        self._search: Search | None = None
 
     def records(self, on_poll: OnPoll) -> Generator[dict[str, Any] | None, None, None]:
         """For each Id asked for, or record found, the record to emit; None if it isn't due.
@@ -43,42 +54,72 @@ class Reading:
         """
         return self._by_id(on_poll) if self._settings.record_ids else self._by_search(on_poll)
 
+    @property
+    def counts(self) -> tuple[int, int] | None:
+        """By search, how many records were read, and how many the API said there are."""
+        return None if self._search is None else (len(self._search.seen), self._search.counted)
+
     def is_complete(self, on_poll: OnPoll) -> bool:
         """Whether all that there is was emitted, once `records` has come to its end.
 
         Then what a target has besides can be deleted.
         """
-        if self._emission.left_something_out:
-            return False
-        return bool(self._settings.record_ids) or finds_everything(self._client, on_poll=on_poll)
+        left_out = self._emission.left_something_out
+        unfindable, holds_all = False, True
+        if not left_out and self._search is not None:
+            unfindable, holds_all = self._count(self._search, on_poll)
+        return is_proof(
+            AbsentFromTable(left_out=left_out, unfindable=unfindable, holds_all=holds_all)
+        )
 
     def _by_id(self, on_poll: OnPoll) -> Generator[dict[str, Any] | None, None, None]:
         settings = self._settings
         self._emitted.begin_by_id(settings.record_ids)
-        deletable = settings.record_ids if settings.on_missing_record == "tombstone" else ()
-        found = read_by_id(
+        reading = ByIdReading(
             self._client,
             settings.record_ids,
             batch_size=settings.batch_size,
             threads=settings.max_concurrent_requests,
-            must_be_sure=frozenset(filter(self._emitted.__contains__, deletable)).__contains__,
+            must_be_proven=self._tells_deletion,
             on_poll=on_poll,
         )
-        with closing(found):
-            for record_id, raw in found:
-                if raw is None:
+        with closing(reading.answers()) as answers:
+            for record_id, record in answers:
+                if record is None:
                     yield self._emission.choose_missing(record_id)
-                elif isinstance(raw, UnansweredError):
-                    self._emission.leave_out(record_id, raw)
+                elif isinstance(record, TapError):
+                    self._emission.leave_out(record_id, record)
                     yield None
                 else:
-                    yield self._emission.choose(raw)
+                    yield self._emission.choose(record)
+
+    def _tells_deletion(self, record_id: int) -> bool:
+        """Whether the absence of this Id has consequences beyond a line in the log."""
+        told = self._settings.on_missing_record
+        return (
+            self._replaces_table
+            or told == "fail"
+            or (told == "tombstone" and record_id in self._emitted)
+        )
 
     def _by_search(self, on_poll: OnPoll) -> Generator[dict[str, Any] | None, None, None]:
         settings = self._settings
         horizon = self._emitted.begin_by_search(timedelta(hours=settings.lookback_hours))
         bounds = (bound for bound in (horizon, settings.start_date) if bound is not None)
         since = minute_of(max(bounds, default=BEGINNING))
-        found = read_by_search(self._client, since, page_size=settings.page_size, on_poll=on_poll)
-        with closing(found):
+        self._search = search = Search(self._client, since, page_size=settings.page_size)
+        with closing(search.records(on_poll)) as found:
             yield from map(self._emission.choose, found)
+
+    def _count(self, search: Search, on_poll: OnPoll) -> tuple[bool, bool]:
+        """Whether some records can't be found by `UpdatedOn`, and whether all others were.
+
+        What arrives after the last answer is the next run's.
+        """
+        # In this order, so that a record deleted in between looks like one too many, not too few.
+        calls = [partial(count, self._client, since) for since in (None, BEGINNING)]
+        total, stamped = fetch_ahead(calls, threads=1, on_poll=on_poll)
+        if total <= len(search.seen):
+            return total > stamped, True
+        (holds_all,) = fetch_ahead([search.holds_all], threads=1, on_poll=on_poll)
+        return total > stamped, holds_all

@@ -17,8 +17,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tap_nexudus_usage.sandbox.faults import Endpoint, Fault
-from tap_nexudus_usage.sandbox.search import search
-from tap_nexudus_usage.sandbox.tokens import LIST, READ
+from tap_nexudus_usage.sandbox.search import ID_FILTER, parse_ids, search
+from tap_nexudus_usage.sandbox.tokens import ANY, LIST, READ
 from tap_nexudus_usage.sandbox.world import Call, World
 
 ENTITY = "/api/billing/coworkerextraserviceusehistories"
@@ -35,6 +35,7 @@ def make_app(world: World) -> Starlette:
             Route(f"{ENTITY}/{{record_id:int}}", api.get_one),
             Route(f"{ENTITY}/", api.get_many),
             Route(ENTITY, api.search),
+            Route("/api/auth/me", api.me),
             Route("/control/records", control.list_records),
             Route("/control/records", control.insert_record, methods=["POST"]),
             Route("/control/records/{record_id:int}", control.change_record, methods=["PATCH"]),
@@ -72,6 +73,15 @@ class Api:
 
         return await self._respond(request, "token", (), answer)
 
+    async def me(self, request: Request) -> Response:
+        """Who the user is, as the oldest edition has it."""
+
+        def answer() -> Response:
+            locations = [{"Id": number, "Name": f"Location {number}"} for number in (1, 2)]
+            return _json({"Businesses": locations, "IsAdmin": False, "APIAccess": True})
+
+        return await self._respond(request, "me", (), answer, role=ANY)
+
     async def get_one(self, request: Request) -> Response:
         """One record, or 404."""
         record_id: int = request.path_params["record_id"]
@@ -85,7 +95,9 @@ class Api:
     async def get_many(self, request: Request) -> Response:
         """An array of those records that exist."""
         query: str = request.scope["query_string"].decode()
-        ids, problem = self._parse_ids(query)
+        if "array" not in self._world.tenant.get_many_forms:
+            return await self.search(request)
+        ids, problem = self._parse_ids(query, "id")
 
         def answer() -> Response:
             if problem:
@@ -105,31 +117,31 @@ class Api:
         def answer() -> Response:
             if world.turmoil is not None:
                 world.turmoil.happen(world.ledger)
+            if problem:
+                return Response(status_code=problem)
             try:
-                return _json(
-                    search(
-                        world.ledger,
-                        request.query_params,
-                        dir_reading=world.dir_reading,
-                        page_cap=world.page_cap,
-                    )
-                )
+                found = search(world.ledger, request.query_params, world.tenant)
             except ValueError as error:
                 return _json({"Message": str(error)}, 400)
+            return Response(status_code=404) if found is None else _json(found)
 
-        return await self._respond(request, "search", (), answer, role=LIST)
+        query: str = request.scope["query_string"].decode()
+        asks_for_ids = ID_FILTER in request.query_params
+        ids, problem = self._parse_ids(query, ID_FILTER) if asks_for_ids else ((), 0)
+        endpoint: Endpoint = "many" if asks_for_ids else "search"
+        return await self._respond(request, endpoint, ids, answer, role=LIST)
 
-    def _parse_ids(self, query: str) -> tuple[tuple[int, ...], int]:
-        """The Ids asked for, and the status that refuses the query, or 0."""
+    def _parse_ids(self, query: str, name: str) -> tuple[tuple[int, ...], int]:
+        """The Ids asked for by the parameter named, and the status that refuses the query, or 0."""
         if len(query) > self._world.longest_query:
             return (), self._world.long_query_status
         if self._world.refuse_encoded_brackets and "%5B" in query.upper():
             return (), 400
-        name, _, value = unquote(query).partition("=")
-        items = value.removeprefix("[").removesuffix("]").split(",")
-        if name != "id" or not all(item.isdecimal() for item in items):
+        values = parse_qs(unquote(query)).get(name, [])
+        try:
+            return parse_ids("".join(values)), 0
+        except ValueError:
             return (), 400
-        return tuple(map(int, items)), 0
 
     async def _respond(
         self,
@@ -182,7 +194,7 @@ class Api:
 
     def _may(self, request: Request, role: str) -> bool:
         good_token = self._world.tokens.is_good(request.headers.get("Authorization"))
-        return good_token and role in self._world.user.roles
+        return good_token and role in {ANY, *self._world.user.roles}
 
 
 def _spoil(response: Response, fault: Fault) -> Response:

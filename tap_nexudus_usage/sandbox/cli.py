@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from tap_nexudus_usage.sandbox.records import Ledger
-from tap_nexudus_usage.sandbox.search import DirReading
 from tap_nexudus_usage.sandbox.server import Sandbox
+from tap_nexudus_usage.sandbox.tenant import DirReading, Tenant
 from tap_nexudus_usage.sandbox.tokens import LIST, READ, User
 from tap_nexudus_usage.sandbox.turmoil import Turmoil
 from tap_nexudus_usage.sandbox.world import World
@@ -35,9 +35,9 @@ from tap_nexudus_usage.sandbox.world import World
 )
 @click.option(
     "--dir-reading",
-    type=click.Choice(["new", "old"]),
+    type=click.Choice(["new", "old", "words"]),
     default="new",
-    help="What the search's dir means: 0 ascending (new), or 1 ascending (old).",
+    help="What the search's dir means: 0 (new), 1 (old) or the word ascending (words).",
 )
 @click.option("--page-cap", default=1_000, help="Records that a search page has at most.")
 @click.option("--turmoil", default=0.0, help="Probability of a change before each search.")
@@ -91,8 +91,7 @@ def main(
         time_scale=time_scale,
         latency=latency,
         get_many_role=names[get_many_role],
-        dir_reading=dir_reading,
-        page_cap=page_cap,
+        tenant=Tenant(dir_reading=dir_reading, page_cap=page_cap),
         turmoil=Turmoil(probability=turmoil, seed=seed),
     )
     world.tokens.lifetime = token_lifetime

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Endpoint = Literal["token", "one", "many", "search"]
+Endpoint = Literal["token", "me", "one", "many", "search"]
 Kind = Literal[
     "answer", "reset", "reset_in_body", "truncate", "duplicate", "hang", "refuse", "expire_token"
 ]

@@ -1,15 +1,17 @@
-"""The sandbox's search: filters, order, pages."""
+"""The sandbox's search: filters, order, pages, as a tenant reads them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from tap_nexudus_usage.sandbox.records import Ledger, Record, stamp_key
+from tap_nexudus_usage.sandbox.records import Ledger, Record, dotnet, stamp_key
+from tap_nexudus_usage.sandbox.tenant import Tenant
 
 ENTITY = "CoworkerExtraServiceUseHistory"
 
@@ -22,68 +24,98 @@ EQUALITY_FILTERS = {
     f"{ENTITY}_CreditUsed": "CreditUsed",
 }
 
+ID_FILTER = f"{ENTITY}_Id"
+"""The second form of get many."""
+
 MINUTE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d", re.ASCII)
 
-DirReading = Literal["new", "old"]
-"""What `dir` means. New: 0 is ascending, 1 descending. Old: 1 is ascending, others descending."""
 
+def search(ledger: Ledger, query: Mapping[str, str], tenant: Tenant) -> dict[str, Any] | None:
+    """The answer to a search, None where none of the Ids asked for exists.
 
-def search(
-    ledger: Ledger, query: Mapping[str, str], *, dir_reading: DirReading, page_cap: int
-) -> dict[str, Any]:
-    """The answer to a search; raises ValueError for a query that the API would refuse."""
-    page, size = int(query.get("page", 1)), min(int(query.get("size", 25)), page_cap)
+    Raises ValueError for a query that the API would refuse.
+    """
+    query = {name: value for name, value in query.items() if name not in tenant.ignored}
+    if "filter" not in tenant.get_many_forms:
+        query.pop(ID_FILTER, None)
+    page, asked = int(query.get("page", 1)), int(query.get("size", 25))
+    size = min(asked, tenant.page_cap)
     if page < 1 or size < 1:
         message = "page and size count from 1"
         raise ValueError(message)
-    direction = int(query.get("dir", 0 if dir_reading == "new" else 1))
-    records = _sorted(ledger, query, descending=direction != (0 if dir_reading == "new" else 1))
-    first, pages = (page - 1) * size, -(-len(records) // size)
+    step = asked if tenant.cap_is_silent else size
+    records = _sorted(ledger, query, tenant, page)
+    if ID_FILTER in query and not records:
+        return None
+    first, total = (page - 1) * step, tenant.says_total(len(records))
     shown = records[first : first + size]
     return {
-        "Records": [msgspec.Raw(ledger.json(record_id) or b"null") for record_id in shown],
+        "Records": [_listed(ledger, record_id, tenant) for record_id in shown],
         "CurrentPage": page,
-        "CurrentPageSize": size,
+        "CurrentPageSize": step,
         "CurrentOrderField": query.get("orderBy", "Id"),
-        "CurrentSortDirection": direction,
+        "CurrentSortDirection": int(tenant.is_descending(query.get("dir"))),
         "FirstItem": first + 1 if shown else 0,
         "LastItem": first + len(shown),
-        "TotalItems": len(records),
-        "TotalPages": pages,
-        "HasNextPage": page < pages,
+        "TotalItems": total,
+        "TotalPages": -(-total // step),
+        "HasNextPage": tenant.says_next_page(follows=page * step < len(records)),
         "HasPreviousPage": page > 1,
     }
 
 
-def _sorted(ledger: Ledger, query: Mapping[str, str], *, descending: bool) -> Sequence[int]:
+def _listed(ledger: Ledger, record_id: int, tenant: Tenant) -> msgspec.Raw:
+    """A record as a list shows it."""
+    body = ledger.json(record_id) or b"null"
+    if tenant.blank_in_lists:
+        record = msgspec.json.decode(body)
+        body = msgspec.json.encode(record | dict.fromkeys(tenant.blank_in_lists))
+    return msgspec.Raw(body)
+
+
+def _sorted(ledger: Ledger, query: Mapping[str, str], tenant: Tenant, page: int) -> Sequence[int]:
     """The Ids of all records that the query asks for, in its order."""
-    bounds = [_minute(query, f"{end}_{ENTITY}_UpdatedOn") for end in ("from", "to")]
+    bounds = [_minute(query, f"{end}_{ENTITY}_UpdatedOn", tenant) for end in ("from", "to")]
     order_by = query.get("orderBy", "Id")
+    descending = tenant.is_descending(query.get("dir"))
     ids = ledger.updated_between(bounds[0] or "", bounds[1] or "~") if any(bounds) else list(ledger)
-    if order_by != "UpdatedOn" or not any(bounds):
-        ids = sorted(ids, key=lambda record_id: _order(ledger.get(record_id) or {}, order_by))
-    if filters := _filters(query):
+    is_plain = tenant.ties == "by_id" and tenant.sorts_by == "ticks"
+    if not (order_by == "UpdatedOn" and any(bounds) and is_plain):
+        ids = sorted(ids, key=lambda record_id: _order(ledger, record_id, order_by, tenant, page))
+    if filters := _filters(query, tenant):
         ids = [i for i in ids if all(fits(ledger.get(i) or {}) for fits in filters)]
     return ids[::-1] if descending else ids
 
 
-def _order(record: Record, name: str) -> tuple[bool, Any]:
-    value = record.get(name)
+def _order(
+    ledger: Ledger, record_id: int, name: str, tenant: Tenant, page: int
+) -> tuple[bool, Any, float]:
+    value = (ledger.get(record_id) or {}).get(name)
     if isinstance(value, str) and name.endswith("On"):
         value = stamp_key(value)
-    return (value is not None, value)
+        if tenant.sorts_by == "milliseconds":
+            value = value[: len("2025-01-15T10:30:00.123")]
+    tie: float = record_id
+    if tenant.ties == "turning" and page % 2 == 0:
+        tie = -record_id
+    elif tenant.ties == "random":
+        tie = tenant.chance.random()
+    return (value is not None, value, tie)
 
 
-def _filters(query: Mapping[str, str]) -> list[Callable[[Record], bool]]:
+def _filters(query: Mapping[str, str], tenant: Tenant) -> list[Callable[[Record], bool]]:
     """The filters in the query, those by `UpdatedOn` aside."""
     filters: list[Callable[[Record], bool]] = [
         partial(_equals, field, query[name])
         for name, field in EQUALITY_FILTERS.items()
         if name in query
     ]
-    if bound := _minute(query, f"from_{ENTITY}_CreatedOn"):
+    if ID_FILTER in query:
+        ids = parse_ids(query[ID_FILTER])
+        filters.append(lambda record: record["Id"] in ids)
+    if bound := _minute(query, f"from_{ENTITY}_CreatedOn", tenant):
         filters.append(lambda record: stamp_key(record["CreatedOn"]) >= bound)
-    if end := _minute(query, f"to_{ENTITY}_CreatedOn"):
+    if end := _minute(query, f"to_{ENTITY}_CreatedOn", tenant):
         filters.append(lambda record: stamp_key(record["CreatedOn"]) <= end)
     if least := query.get(f"from_{ENTITY}_CreditUsed"):
         filters.append(lambda record: (record["CreditUsed"] or 0) >= int(least))
@@ -92,16 +124,25 @@ def _filters(query: Mapping[str, str]) -> list[Callable[[Record], bool]]:
     return filters
 
 
+def parse_ids(value: str) -> tuple[int, ...]:
+    """The Ids in a value like `[7,8]`; raises ValueError."""
+    items = value.removeprefix("[").removesuffix("]").split(",")
+    if not all(item.isdecimal() for item in items):
+        message = "Ids are asked for like [7,8]"
+        raise ValueError(message)
+    return tuple(map(int, items))
+
+
 def _equals(field: str, value: str, record: Record) -> bool:
     return str(record[field]) == value
 
 
-def _minute(query: Mapping[str, str], name: str) -> str | None:
-    """The bound named, at minute resolution as the API has it."""
+def _minute(query: Mapping[str, str], name: str, tenant: Tenant) -> str | None:
+    """The bound named, at minute resolution as the API has it, in the clock of the stamps."""
     value = query.get(name)
     if value is None:
         return None
     if not MINUTE.fullmatch(value):
         message = f"{name} must look like 2025-01-15T10:30"
         raise ValueError(message)
-    return stamp_key(f"{value}:00Z")
+    return stamp_key(dotnet(tenant.to_utc(datetime.fromisoformat(value))))

@@ -13,6 +13,7 @@ REFRESH_TOKEN_LIFETIME = 15 * 86_400.0
 
 READ = "CoworkerExtraServiceUseHistory-Read"
 LIST = "CoworkerExtraServiceUseHistory-List"
+ANY = "whoever is logged in"
 
 
 @dataclass

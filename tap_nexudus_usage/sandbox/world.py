@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tap_nexudus_usage.sandbox.faults import Endpoint, Fault
 from tap_nexudus_usage.sandbox.records import Ledger
-from tap_nexudus_usage.sandbox.search import DirReading
+from tap_nexudus_usage.sandbox.tenant import Tenant
 from tap_nexudus_usage.sandbox.throttle import GENERAL, POST, Throttle
 from tap_nexudus_usage.sandbox.tokens import READ, Tokens, User
 from tap_nexudus_usage.sandbox.turmoil import Turmoil
@@ -37,8 +37,7 @@ class World:
         longest_query: characters; longer ones are answered `long_query_status` (IIS: 404 or 414).
         get_many_role: the role that get many needs; the API's editions differ.
         refuse_encoded_brackets: answer 400 to get many with brackets percent-encoded.
-        dir_reading: what the search's `dir` means; the API's editions differ.
-        page_cap: records that a search page has at most, whatever `size` says.
+        tenant: how it reads what the documents leave open, and what it gets wrong.
         turmoil: changes that happen before each search.
     """
 
@@ -51,8 +50,7 @@ class World:
     long_query_status: int = 404
     get_many_role: str = READ
     refuse_encoded_brackets: bool = True
-    dir_reading: DirReading = "new"
-    page_cap: int = 1_000
+    tenant: Tenant = field(default_factory=Tenant)
     turmoil: Turmoil | None = None
     faults: list[Fault] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)

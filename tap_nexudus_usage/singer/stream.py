@@ -103,7 +103,13 @@ class UsageStream(Stream):
                 # What is written so far is of use to the target while this run waits.
                 tap.writer.flush()
 
-            reading = Reading(settings, connection.client, emitted, emission)
+            reading = Reading(
+                settings,
+                connection.client,
+                emitted,
+                emission,
+                replaces_table=self._version_to_activate is not None,
+            )
             for record in stack.enter_context(closing(reading.records(on_poll))):
                 if record is not None:
                     # A copy, where the SDK drops deselected fields from what it is given.
@@ -112,6 +118,7 @@ class UsageStream(Stream):
                     self._wrote_one()
                 progress.advance(emitted=record is not None)
                 tap.raise_if_terminated()
+            progress.counts = reading.counts
             if self._version_to_activate is not None:
                 self._may_activate = reading.is_complete(on_poll)
         emission.finish()

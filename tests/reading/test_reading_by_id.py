@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -167,15 +168,26 @@ def test_an_incomplete_answer_in_passing_hides_no_record(bench: Bench) -> None:
     assert bench.read().ids == list(bench.ledger)
 
 
-@pytest.mark.parametrize("batch_size", [1, 200])
-def test_a_record_not_asked_for_ends_the_run(bench: Bench, batch_size: int) -> None:
+def test_another_record_than_the_one_asked_for_is_an_error(bench: Bench) -> None:
     ids = list(bench.ledger)
-    other = str(bench.ledger.get(ids[-1])).replace("'", '"').replace("None", "null")
-    body = other.replace("False", "false").replace("True", "true")
-    endpoint, body = ("one", body) if batch_size == 1 else ("many", f"[{body}]")
-    bench.world.faults.append(Fault(status=200, body=body, endpoints=(endpoint,)))
+    other = json.dumps(bench.ledger.get(ids[-1]))
+    bench.world.faults.append(
+        Fault(status=200, body=other, endpoints=("one",), ids=(ids[3],), times=None)
+    )
 
-    run = bench.run(record_ids=ids[:-1], batch_size=batch_size)
+    run = bench.run(record_ids=ids[:-1], batch_size=1)
+
+    assert run.ids == [*ids[:3], *ids[4:-1]]
+    assert isinstance(run.error, ApiError)
+    assert f"another record, Id {ids[-1]}" in str(run.error)
+
+
+def test_a_record_not_asked_for_ends_the_run_once_get_many_has_worked(bench: Bench) -> None:
+    ids = list(bench.ledger)
+    body = json.dumps([bench.ledger.get(ids[-1])])
+    bench.world.faults.append(Fault(status=200, body=body, endpoints=("many",), skip=1))
+
+    run = bench.run(record_ids=ids[:-1], batch_size=10, max_concurrent_requests=1)
 
     assert isinstance(run.error, ApiError)
     assert str(ids[-1]) in str(run.error)

@@ -21,6 +21,7 @@ from tap_nexudus_usage.errors import AccessError, ApiError
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.records import Ledger, dotnet
 from tap_nexudus_usage.sandbox.server import Sandbox
+from tap_nexudus_usage.sandbox.tenant import Tenant
 from tap_nexudus_usage.sandbox.tokens import LIST, READ, User
 from tap_nexudus_usage.sandbox.turmoil import Turmoil
 from tap_nexudus_usage.sandbox.world import World
@@ -335,7 +336,7 @@ def test_the_summary_counts_records(
 
     make_search(20).read()
 
-    assert re.search(r"20 records emitted, 20 records read, 2 calls", caplog.text)
+    assert re.search(r"20 records emitted, 20 records read, 20 counted, 3 calls", caplog.text)
 
 
 @pytest.mark.long
@@ -447,8 +448,7 @@ def test_whatever_happens_nothing_is_lost_or_repeated(
         second = chance.choice((0, 0, 30, chance.random() * 60))
         moment = MORNING - timedelta(minutes=chance.randint(1, minutes), seconds=-second)
         ledger.change(record_id, UpdatedOn=dotnet(moment, chance.choice((0, 7))))
-    world.dir_reading = dir_reading  # type: ignore[assignment]
-    world.page_cap = page_cap
+    world.tenant = Tenant(dir_reading=dir_reading, page_cap=page_cap)
     world.turmoil = LateTurmoil(probability=probability, most=40, seed=seed)
     target = Target()
 

@@ -1,0 +1,83 @@
+"""A page of a search's answer: what it shows and what it claims, checked against each other."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from tap_nexudus_usage.errors import ApiError
+from tap_nexudus_usage.nexudus.decoding import decode
+from tap_nexudus_usage.nexudus.transport import UnusableAnswerError
+
+_DIGITS = re.compile(r"\d{1,18}", re.ASCII)
+
+Record = dict[str, Any]
+"""An entity's record as the API sends it, parsed JSON."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page, as far as it is used.
+
+    Attributes:
+        total_items: how many records the search is said to find in all.
+        has_next_page: whether more are said to follow; some servers say so for ever.
+    """
+
+    records: list[Record]
+    total_items: int
+    has_next_page: bool
+
+
+def parse(body: bytes, number: int) -> Page:
+    """The page `number`, counted from 1, from an answer's body.
+
+    Raises UnusableAnswerError where it isn't one, or contradicts itself; ApiError where it is
+    another page: a parameter that the API doesn't know is ignored without a word.
+    """
+    answer = decode(body, dict[str, Any])
+    current = _whole(answer, "CurrentPage") if answer.get("CurrentPage") is not None else number
+    if current != number:
+        message = (
+            f"The API's search answers page {current} where page {number} was asked for: it seems "
+            "to ignore the parameter. Please report it; reading by Id works without"
+        )
+        raise ApiError(message)
+    page = Page(_records(answer), _whole(answer, "TotalItems"), _flag(answer, "HasNextPage"))
+    shown = len({repr(record.get("Id")) for record in page.records})
+    if shown > page.total_items or (number == 1 and page.total_items and not shown):
+        message = f"{shown} records, of {page.total_items} that it says there are"
+        raise UnusableAnswerError(message)
+    return page
+
+
+def _records(answer: dict[str, Any]) -> list[Record]:
+    name = "Records"
+    records = answer.get(name)
+    if records is None and answer.get("TotalItems") in {0, "0"}:
+        return []
+    if isinstance(records, list) and all(isinstance(record, dict) for record in records):
+        return records
+    raise _refusal(name, "an array of objects", records)
+
+
+def _whole(answer: dict[str, Any], name: str) -> int:
+    """A number of records or of a page, which some writers of JSON make a text or 10.0 of."""
+    value = answer.get(name)
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        return int(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and value == int(value) >= 0:
+        return int(value)
+    raise _refusal(name, "a whole number", value)
+
+
+def _flag(answer: dict[str, Any], name: str) -> bool:
+    value = answer.get(name)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise _refusal(name, "true or false", value)
+
+
+def _refusal(name: str, wanted: str, value: Any) -> UnusableAnswerError:
+    return UnusableAnswerError(f"a {name} that should be {wanted}, but is {value!r:.40}")

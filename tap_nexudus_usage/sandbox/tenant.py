@@ -1,0 +1,79 @@
+"""How a tenant reads what Nexudus's documents leave open, and what its servers get wrong."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone, tzinfo
+from typing import Literal
+
+DirReading = Literal["new", "old", "words"]
+"""What `dir` means. New: 0 is ascending, 1 descending. Old: 1 is ascending, others descending.
+Words: `ascending` and `descending`; numbers are ignored, which leaves descending here."""
+
+Ties = Literal["by_id", "turning", "random"]
+"""In which order records with equal stamps come: by Id; upwards on odd pages and downwards on even
+ones; another one for each answer."""
+
+
+@dataclass
+class Tenant:
+    """The readings and the faults of a tenant; by default those of the newest edition, and none.
+
+    Attributes:
+        dir_reading: what the search's `dir` means.
+        clock: in which time zone the bounds of a search are read.
+        page_cap: records that a search page has at most, whatever `size` says.
+        cap_is_silent: pages are counted, and HasNextPage worked out, by the size asked for.
+        ties: in which order records with equal stamps come.
+        sorts_by: how much of a stamp counts in sorting; then comes the Id.
+        has_next_page: `always` is said of every page, `never` and `null` likewise.
+        estimates: TotalItems is a guess, another one each time.
+        ignored: names of parameters that are ignored without a word.
+        get_many_forms: which forms of get many are understood; another one is an ignored parameter.
+        blank_in_lists: text fields that lists leave empty.
+        stamps_end_in_z: whether date-times are written with their `Z`.
+    """
+
+    dir_reading: DirReading = "new"
+    clock: tzinfo = timezone.utc
+    page_cap: int = 1_000
+    cap_is_silent: bool = False
+    ties: Ties = "by_id"
+    sorts_by: Literal["ticks", "milliseconds"] = "ticks"
+    has_next_page: Literal["rightly", "always", "never", "null"] = "rightly"
+    estimates: bool = False
+    ignored: frozenset[str] = frozenset()
+    get_many_forms: frozenset[Literal["array", "filter"]] = frozenset({"array", "filter"})
+    blank_in_lists: frozenset[str] = frozenset()
+    stamps_end_in_z: bool = True
+    chance: random.Random = field(
+        default_factory=lambda: random.Random(1)  # noqa: S311 - data, no secret
+    )
+
+    def is_descending(self, direction: str | None) -> bool:
+        """Whether a `dir` asks for descending order; raises ValueError where it is refused."""
+        if self.dir_reading == "words":
+            return direction != "ascending"
+        if direction is None:
+            return False
+        return int(direction) != (0 if self.dir_reading == "new" else 1)
+
+    def to_utc(self, bound: datetime) -> datetime:
+        """The moment that a bound means, which has no zone itself."""
+        return bound.replace(tzinfo=self.clock).astimezone(timezone.utc)
+
+    def says_next_page(self, *, follows: bool) -> bool | None:
+        """What HasNextPage is said to be."""
+        if self.has_next_page == "rightly":
+            return follows
+        return {"always": True, "never": False}.get(self.has_next_page)
+
+    def says_total(self, total: int) -> int:
+        """What TotalItems is said to be."""
+        return max(total + self.chance.choice((-2, -1, 1, 2)), 0) if self.estimates else total
+
+
+def offset(hours: float) -> tzinfo:
+    """A clock so many hours ahead of UTC."""
+    return timezone(timedelta(hours=hours))
