@@ -9,14 +9,19 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 from tap_nexudus_usage.sandbox.faults import Fault
+from tap_nexudus_usage.sandbox.tenant import offset
 from tap_nexudus_usage.sandbox.tokens import LIST, READ
 
 CLOCK_SPEED = 20_000.0
 """With it a minute of backoff is 3 ms, an hour of Retry-After 180 ms."""
 
 LOOKBACK_HOURS = 2
+
+GATEWAYS = ("<html><h1>404</h1></html>", "")
+"""Bodies of a 404 by which somebody else than the API answers."""
 
 STATUSES = (400, 401, 403, 408, 409, 410, 413, 414, 418, 429, 500, 502, 503, 504, 599)
 """Without 404, by which the API says that there is no such record: that is no fault."""
@@ -35,6 +40,12 @@ BODIES = (
     "<html><h1>Log in</h1></html>",
     "\x00\x1b[2J",
     "NaN",
+)
+
+CLOCKS = (
+    *map(offset, (-11.5, -5, 2, 5.75, 13)),
+    ZoneInfo("Europe/Lisbon"),
+    ZoneInfo("America/New_York"),
 )
 
 Ending = Literal["none", "terminate", "interrupt", "kill", "twice", "close", "full"]
@@ -70,7 +81,7 @@ class Schedule:
     records: int
     throttled: bool
     get_many_role: str
-    dir_reading: str
+    tenant: dict[str, Any]
     log_level: str
     state_every: int
     settings: dict[str, Any]
@@ -86,7 +97,7 @@ def draw(seed: int) -> Schedule:
         records=chance.choice((0, 1, 5, 30, 80)),
         throttled=chance.random() < 0.2,
         get_many_role=chance.choice((READ, READ, LIST, "nobody's")),
-        dir_reading=chance.choice(("new", "old")),
+        tenant=_tenant(chance),
         log_level=chance.choice(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
         state_every=chance.choice((1, 3, 10, 10_000)),
         settings={
@@ -107,6 +118,22 @@ def draw(seed: int) -> Schedule:
     )
 
 
+def _tenant(chance: random.Random) -> dict[str, Any]:
+    """Attributes of a `Tenant`: each is as plain as can be in every other schedule."""
+    forms = ({"array"}, {"filter"}, {"array", "filter"}, set())
+    attributes = {
+        "dir_reading": chance.choice(("new", "old", "words")),
+        "ties": chance.choice(("by_id", "turning", "random")),
+        "sorts_by": chance.choice(("ticks", "milliseconds")),
+        "page_cap": chance.choice((2, 7, 1_000)),
+        "cap_is_silent": chance.random() < 0.5,
+        "has_next_page": chance.choice(("rightly", "always", "never", "null")),
+        "clock": chance.choice(CLOCKS),
+        "get_many_forms": frozenset(chance.choice(forms)),
+    }
+    return {name: value for name, value in attributes.items() if chance.random() < 0.5}
+
+
 def quiet(way: Way) -> PlannedRun:
     """A run in which nothing happens."""
     return PlannedRun(way, "none", 0, 0, 0.0, 0, 0, 0)
@@ -123,8 +150,23 @@ def _run(chance: random.Random, way: Way) -> PlannedRun:
         updates=chance.randint(0, 8),
         inserts=chance.randint(0, 3),
         deletes=chance.choice((0, 0, 1, 3)),
-        faults=[_fault(chance) for _ in range(chance.choice((0, 1, 2, 5, 10)))],
+        faults=_faults(chance),
     )
+
+
+def _faults(chance: random.Random) -> list[Fault]:
+    faults = [_fault(chance) for _ in range(chance.choice((0, 1, 2, 5, 10)))]
+    if chance.random() < 0.2:
+        # One at most: that the same Id is hit by several of them can't be told from a deletion.
+        gateway = Fault(
+            status=404,
+            body=chance.choice(GATEWAYS),
+            endpoints=("one", "many", "search", "me"),
+            skip=chance.choice((0, 1, 3, 10, 30)),
+            times=chance.choice((1, 4, 20, None)),
+        )
+        faults.insert(0, gateway)
+    return faults
 
 
 def _fault(chance: random.Random) -> Fault:
@@ -166,4 +208,4 @@ def _retry_after(chance: random.Random) -> dict[str, str]:
 def describe(schedule: Schedule) -> str:
     """The schedule in readable lines, for a failing test to show."""
     head = {name: value for name, value in vars(schedule).items() if name != "runs"}
-    return "\n".join([json.dumps(head), *map(str, schedule.runs)])
+    return "\n".join([json.dumps(head, default=str), *map(str, schedule.runs)])

@@ -94,7 +94,9 @@ class Campaign:
         )
         self.bench.world.calls.clear()
         outcome = self._run(order, planned)
-        self.target.take(outcome.stdout, may_repeat=self._may_repeat)
+        for message in self.target.take(outcome.stdout, may_repeat=self._may_repeat):
+            if message["type"] == "RECORD" and message["record"]["_sdc_deleted_at"]:
+                assert self.bench.ledger.get(message["record"]["Id"]) is None, "told of a deletion"
         return outcome
 
     def _run(self, order: Order, planned: PlannedRun) -> Outcome:
@@ -227,7 +229,7 @@ def test_nothing_is_lost_and_nothing_leaks(
         throttled=schedule.throttled,
         time_scale=1 / CLOCK_SPEED,
         get_many_role=schedule.get_many_role,
-        dir_reading=schedule.dir_reading,
+        **schedule.tenant,
     )
     bench.world.tokens.lifetime = 1e9
     bench.config["totp_secret"] = bench.world.user.totp_secret

@@ -20,9 +20,6 @@ logger = logging.getLogger(__name__)
 DIRECTIONS = ("0", "1", "ascending")
 """What ascending is called, by the newest edition of the API and by two older ones."""
 
-MOST_TURNS = 2 * len(DIRECTIONS)
-"""Changes of direction, after which the API can't be brought to sort."""
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -76,7 +73,8 @@ class Asking:
     """Asks one search after the other, and keeps in mind what ascending is called.
 
     Attributes:
-        is_direction_proven: whether an answer has shown different minutes in ascending order.
+        is_direction_proven: whether an answer has shown different minutes in ascending order, or
+            all other directions have shown that they aren't it.
     """
 
     def __init__(self, client: NexudusClient, page_size: int) -> None:
@@ -85,7 +83,7 @@ class Asking:
         self.is_direction_proven = False
         self._client = client
         self._direction = DIRECTIONS[0]
-        self._turns = 0
+        self._not_ascending: set[str] = set()
 
     def first_page(self, bound: str) -> Answer:
         """The first page from `bound` on, in ascending order to the minute, which is what counts.
@@ -93,11 +91,13 @@ class Asking:
         A single answer with different minutes proves the direction; a page of one minute doesn't.
         """
         while True:
-            answer = Answer(bound, self.page(bound))
+            page = self._page_unless_refused(bound, self._direction)
+            answer = Answer(bound, page or Page([], 0, has_next_page=False))
             minutes = answer.minutes
             _check_bounds(minutes, bound)
-            if minutes != sorted(minutes):
+            if page is None or minutes != sorted(minutes):
                 self.is_direction_proven = False
+                self._not_ascending.add(self._direction)
                 self.turn_to_next()
             elif minutes[:1] < minutes[-1:]:
                 self.is_direction_proven = True
@@ -105,47 +105,51 @@ class Asking:
             elif self.is_direction_proven or not minutes or not answer.says_more:
                 return answer
             elif (better := self._direction_with_earlier(answer)) is not None:
-                self._turn_to(better)
+                self._direction = better
             else:
                 return answer
 
     def _direction_with_earlier(self, answer: Answer) -> str | None:
-        """Another direction that shows an earlier record first: then the one taken descends.
+        """Another direction that ascends, or seems to: it shows an earlier record first.
 
-        Of two answers the records may have changed in between; it is proven only where the second
-        shows different minutes.
+        Of two answers the records may have changed in between, so that proves nothing.
         """
         for direction in DIRECTIONS:
-            if direction == self._direction:
+            if direction in {self._direction, *self._not_ascending}:
                 continue
-            try:
-                page = self.page(answer.bound, size=max(self.page_size, 25), direction=direction)
-            except UnansweredError:
-                raise
-            except ApiError:
-                # A word where numbers are understood.
-                continue
-            minutes = Answer(answer.bound, page).minutes
-            if minutes and (minutes[0], minutes[-1]) != (answer.latest, answer.latest):
-                self.is_direction_proven = minutes[0] != minutes[-1]
-                return direction if min(minutes[0], minutes[-1]) < answer.latest else None
+            page = self._page_unless_refused(answer.bound, direction, max(self.page_size, 25))
+            minutes = Answer(answer.bound, page).minutes if page else []
+            if page is None or minutes[:1] > minutes[-1:]:
+                self._not_ascending.add(direction)
+            elif minutes[:1] < minutes[-1:] or answer.latest > min(minutes, default=answer.latest):
+                return direction
+        self.is_direction_proven = len(self._not_ascending) == len(DIRECTIONS) - 1
         return None
 
-    def turn_to_next(self) -> None:
-        """Take the next word for ascending; raises ApiError where each was tried twice."""
-        self._turn_to(DIRECTIONS[(DIRECTIONS.index(self._direction) + 1) % len(DIRECTIONS)])
+    def _page_unless_refused(
+        self, bound: str, direction: str, size: int | None = None
+    ) -> Page | None:
+        """A page; None where a word is refused, because numbers are understood."""
+        try:
+            return self.page(bound, size=size, direction=direction)
+        except ApiError as error:
+            if direction.isdecimal() or isinstance(error, UnansweredError):
+                raise
+            return None
 
-    def _turn_to(self, direction: str) -> None:
-        """Take another direction for ascending; raises ApiError where none seems to be."""
-        self._turns += 1
-        if self._turns > MOST_TURNS:
-            message = (
-                "The API's search doesn't sort by UpdatedOn, whether dir is "
-                f"{' or '.join(DIRECTIONS)}. Please report it; reading by Id works without"
-            )
-            raise ApiError(message)
-        self._direction = direction
-        logger.debug("Ascending seems to be called dir %s here", direction)
+    def turn_to_next(self) -> None:
+        """Take another word for ascending; raises ApiError where none is left."""
+        start = DIRECTIONS.index(self._direction) + 1
+        for direction in (*DIRECTIONS[start:], *DIRECTIONS[:start]):
+            if direction not in self._not_ascending:
+                logger.debug("Ascending seems to be called dir %s here", direction)
+                self._direction = direction
+                return
+        message = (
+            "The API's search doesn't sort by UpdatedOn, whether dir is "
+            f"{' or '.join(DIRECTIONS)}. Please report it; reading by Id works without"
+        )
+        raise ApiError(message)
 
     def window(self, bound: str, until: str, number: int, size: int) -> Page:
         """A page, in the order of Ids, of what was updated between two bounds."""

@@ -42,6 +42,8 @@ class Batches:
 
     def __init__(self, client: NexudusClient, size: int, record_ids: Sequence[int]) -> None:
         """Begin with batches of `size` of the Ids; 1 means always "get one"."""
+        self.is_settling = False
+        """Whether all have been asked for once: what isn't known of the tenant by then stays so."""
         self._client = client
         self._record_ids = record_ids
         self._size = size
@@ -142,32 +144,39 @@ class Batches:
         self, ids: Sequence[int], form: GetManyForm, refusal: RefusalError
     ) -> tuple[Found, bool]:
         """The records of `ids`, which as a whole were refused."""
-        is_proven = self._is_form_proven and len(ids) <= self._largest_accepted
-        if is_proven and refusal.status in NOTHING_FOUND:
+        says_none = refusal.status in NOTHING_FOUND
+        if says_none and self._is_form_proven and len(ids) <= self._largest_accepted:
             return {}, True
         with self._lock:
             if self._form is form and (refusal.status in REFUSED or not self._is_form_proven):
-                self._find_out_why(ids, form, refusal)
+                is_told = self._find_out_why(ids, form, refusal)
+                if not is_told and says_none and not self.is_settling:
+                    # Another batch, of which some exist, will tell.
+                    return {}, False
         if self._form is not form:
             return self._read(ids)
         return self._read_in_parts(ids, min(self._size, (len(ids) + 1) // 2)), False
 
-    def _find_out_why(self, ids: Sequence[int], form: GetManyForm, refusal: RefusalError) -> None:
+    def _find_out_why(self, ids: Sequence[int], form: GetManyForm, refusal: RefusalError) -> bool:
         """Tell a tenant without this form, for this user, from one that dislikes this batch.
 
         "Get one" comes second: it ends the run where there is no access, and waits until an outage
-        is over. The last Id comes third, in case it is the first that is poisonous.
+        is over. The last Id comes third, in case it is the first that is poisonous. Whether that
+        told: where neither exists, some editions answer as if there were no get many.
         """
         role_missing = refusal.status in REFUSED
         if not role_missing and self._accepts(form, ids[0]):
-            return
-        self.get_one(ids[0])
+            return True
+        exists = self.get_one(ids[0]) is not None
         if not role_missing and self._accepts(form, ids[-1]):
-            return
+            return True
         other = form.other
         if other is not None and not any(self._accepts(other, i) for i in (ids[0], ids[-1])):
             other = None
+        if other is None and not exists and self.get_one(ids[-1]) is None and not self.is_settling:
+            return False
         self._take_form(other, refusal)
+        return True
 
     def _accepts(self, form: GetManyForm, record_id: int) -> bool:
         try:

@@ -87,6 +87,7 @@ class ByIdReading:
 
         An answer cut short, a gateway or a hiccup look like an absence.
         """
+        self._batches.is_settling = True
         absent = _absent(unsettled)
         failed = {i: error for i, error in unsettled.items() if error is not None}
         needs_proof = any(map(self._must_be_proven, absent)) or not self._batches.has_read_well

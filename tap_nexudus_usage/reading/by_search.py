@@ -92,7 +92,7 @@ class Search:
             if self._last_bound is not None and self.holds_all():
                 # What is missing has arrived since, or the last answer was cut short.
                 bound = self._last_bound
-            elif not self._asking.is_direction_proven:
+            elif self._last_bound is not None and not self._asking.is_direction_proven:
                 self._asking.turn_to_next()
         if not self.holds_all():
             message = (

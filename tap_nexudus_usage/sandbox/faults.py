@@ -23,6 +23,7 @@ class Fault:
             ended all there are; `expire_token`: all access tokens expire just before the call.
         endpoints: on which calls; empty: on all.
         ids: only on calls for one of these Ids; empty: whatever they ask for.
+        unless_ids: not on calls for one of these Ids.
         min_ids: only on calls for so many Ids or more.
         skip: so many calls that it would befall go well first.
         times: how many calls it befalls; None: for ever.
@@ -35,6 +36,7 @@ class Fault:
     seconds: float = 3_600.0
     endpoints: Collection[Endpoint] = ()
     ids: Collection[int] = ()
+    unless_ids: Collection[int] = ()
     min_ids: int = 0
     skip: int = 0
     times: int | None = 1
@@ -44,6 +46,8 @@ class Fault:
         if self.endpoints and endpoint not in self.endpoints:
             return False
         if self.ids and not set(self.ids).intersection(ids):
+            return False
+        if set(self.unless_ids).intersection(ids):
             return False
         if len(ids) < self.min_ids or self.times == 0:
             return False

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from conftest import SEED, Bench, run_measured
@@ -21,7 +22,7 @@ from tap_nexudus_usage.errors import AccessError, ApiError
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.records import Ledger, dotnet
 from tap_nexudus_usage.sandbox.server import Sandbox
-from tap_nexudus_usage.sandbox.tenant import Tenant
+from tap_nexudus_usage.sandbox.tenant import Tenant, offset
 from tap_nexudus_usage.sandbox.tokens import LIST, READ, User
 from tap_nexudus_usage.sandbox.turmoil import Turmoil
 from tap_nexudus_usage.sandbox.world import World
@@ -29,6 +30,20 @@ from tap_nexudus_usage.singer import stream
 from tap_nexudus_usage.timestamps import canonical
 
 MORNING = datetime(2025, 1, 15, 9, tzinfo=timezone.utc)
+
+# That of Lisbon and New York is changed within the ledger, or within the run, where it is stamped
+# about then.
+CLOCKS = (
+    *map(offset, (-12, -5, 2, 5.75, 14)),
+    ZoneInfo("Europe/Lisbon"),
+    ZoneInfo("America/New_York"),
+)
+CHANGES = [
+    datetime(2024, 10, 27, 1, 3, tzinfo=timezone.utc),
+    datetime(2025, 3, 30, 1, 3, tzinfo=timezone.utc),
+    datetime(2024, 11, 3, 6, 3, tzinfo=timezone.utc),
+    datetime(2025, 3, 9, 7, 3, tzinfo=timezone.utc),
+]
 
 
 @pytest.fixture
@@ -381,8 +396,8 @@ class Target:
 class VirtualTime:
     """Stamps of changes, later each time: a change that keeps its stamp is one nobody can see."""
 
-    def __init__(self, chance: random.Random) -> None:
-        self.moment = MORNING
+    def __init__(self, chance: random.Random, start: datetime) -> None:
+        self.moment = start
         self._chance = chance
 
     def __call__(self) -> datetime:
@@ -420,10 +435,22 @@ EXAMPLES = int(os.environ.get("SEARCH_EXAMPLES", "300"))
 @given(
     seed=st.integers(0, 2**32),
     count=st.integers(0, 25),
-    minutes=st.integers(1, 12),
+    start=st.sampled_from([MORNING, *CHANGES]),
+    minutes=st.sampled_from([1, 3, 12, 180]),
     page_size=st.integers(1, 9),
     page_cap=st.integers(1, 9),
-    dir_reading=st.sampled_from(["new", "old"]),
+    tenant=st.fixed_dictionaries(
+        {},
+        optional={
+            "dir_reading": st.sampled_from(["new", "old", "words"]),
+            "ties": st.sampled_from(["turning", "random"]),
+            "cap_is_silent": st.just(True),
+            "sorts_by": st.just("milliseconds"),
+            "has_next_page": st.sampled_from(["always", "never", "null"]),
+            "clock": st.sampled_from(CLOCKS),
+        },
+    ),
+    glitch=st.none() | st.integers(0, 12),
     probability=st.sampled_from([0.0, 0.3, 0.7]),
     state_every=st.integers(1, 15),
     kills=st.lists(st.floats(0, 1), max_size=2),
@@ -432,23 +459,31 @@ def test_whatever_happens_nothing_is_lost_or_repeated(
     shared_bench: Bench,
     seed: int,
     count: int,
+    start: datetime,
     minutes: int,
     page_size: int,
     page_cap: int,
-    dir_reading: str,
+    tenant: dict[str, Any],
+    glitch: int | None,
     probability: float,
     state_every: int,
     kills: list[float],
 ) -> None:
     chance = random.Random(seed)  # noqa: S311 - chance, no secret
-    time = VirtualTime(chance)
+    time = VirtualTime(chance, start)
     world = shared_bench.world
     world.ledger = ledger = Ledger(count, seed, now=time)
     for record_id in ledger:
         second = chance.choice((0, 0, 30, chance.random() * 60))
-        moment = MORNING - timedelta(minutes=chance.randint(1, minutes), seconds=-second)
+        moment = start - timedelta(minutes=chance.randint(1, minutes), seconds=-second)
         ledger.change(record_id, UpdatedOn=dotnet(moment, chance.choice((0, 7))))
-    world.tenant = Tenant(dir_reading=dir_reading, page_cap=page_cap)
+    world.tenant = Tenant(page_cap=page_cap, **tenant)
+    world.faults.clear()
+    if glitch is not None:
+        # One answer is empty in passing.
+        body = '{"Records": [], "TotalItems": 0, "HasNextPage": false}'
+        fault = Fault(status=200, body=body, endpoints=("search",), skip=glitch)
+        world.faults.append(fault)
     world.turmoil = LateTurmoil(probability=probability, most=40, seed=seed)
     target = Target()
 

@@ -1,0 +1,351 @@
+"""What came is compared with what the API says there is; an absence proves nothing by itself."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from functools import partial
+from typing import Any
+
+import pytest
+from conftest import SEED, Bench
+
+from tap_nexudus_usage.errors import AccessError, ApiError, UnansweredError
+from tap_nexudus_usage.sandbox.faults import Fault
+from tap_nexudus_usage.sandbox.records import dotnet
+from tap_nexudus_usage.sandbox.tokens import READ, User
+from tap_nexudus_usage.sandbox.turmoil import Turmoil, update_one
+from tap_nexudus_usage.singer.tap import TapNexudusUsage
+
+MORNING = datetime(2025, 1, 15, 9, tzinfo=timezone.utc)
+EMPTY = '{"Records": [], "TotalItems": 0, "HasNextPage": false}'
+HTML = "<html><body>404 Not Found</body></html>"
+
+
+def full_table(bench: Bench, **settings: Any) -> list[dict[str, Any]]:
+    """The messages of a full table refresh that goes well."""
+    tap = TapNexudusUsage(validate_config=False)
+    catalog: dict[str, Any] = json.loads(tap.catalog_json_text)
+    catalog["streams"][0]["replication_method"] = "FULL_TABLE"
+    run = bench.run(catalog=catalog, emit_activate_version_messages=True, **settings)
+    assert run.error is None
+    return run.messages
+
+
+def activates(messages: list[dict[str, Any]]) -> bool:
+    return messages[-1]["type"] == "ACTIVATE_VERSION"
+
+
+def ids_in(messages: list[dict[str, Any]]) -> list[int]:
+    return sorted(m["record"]["Id"] for m in messages if m["type"] == "RECORD")
+
+
+def stamp(bench: Bench, *, apart: timedelta = timedelta(0)) -> None:
+    """Stamp all records, one after the other."""
+    for number, record_id in enumerate(bench.ledger):
+        bench.ledger.change(record_id, UpdatedOn=dotnet(MORNING + number * apart))
+
+
+# By search
+
+
+@pytest.mark.parametrize(("count", "page_size"), [(5, 2), (2_600, None)])
+@pytest.mark.parametrize("ties", ["turning", "random"])
+def test_equal_stamps_in_another_order_on_each_page_hide_nothing(
+    make_bench: Callable[..., Bench], ties: str, count: int, page_size: int | None
+) -> None:
+    bench = make_bench(count, ties=ties)
+    stamp(bench)
+    bench.ledger.insert(UpdatedOn=dotnet(MORNING + timedelta(weeks=3)))
+
+    run = bench.read(record_ids=None, page_size=page_size)
+
+    assert sorted(run.ids) == list(bench.ledger)
+    assert activates(full_table(bench, record_ids=None, page_size=page_size))
+
+
+@pytest.mark.parametrize(("count", "cap", "page_size"), [(18, 5, 10), (1_800, 500, None)])
+def test_a_cap_that_nothing_tells_of_hides_nothing(
+    make_bench: Callable[..., Bench], count: int, cap: int, page_size: int | None
+) -> None:
+    bench = make_bench(count, page_cap=cap, cap_is_silent=True)
+    stamp(bench, apart=timedelta(minutes=1))
+
+    assert bench.read(record_ids=None, page_size=page_size).ids == list(bench.ledger)
+
+
+def test_a_cap_that_nothing_tells_of_hides_nothing_of_one_minute(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench(180, page_cap=5, cap_is_silent=True)
+    stamp(bench)
+
+    assert sorted(bench.read(record_ids=None, page_size=100).ids) == list(bench.ledger)
+
+
+@pytest.mark.parametrize("page_size", [5, 1_000])
+@pytest.mark.parametrize("skip", range(5))
+def test_an_empty_answer_in_passing_deletes_and_hides_nothing(
+    make_bench: Callable[..., Bench], skip: int, page_size: int
+) -> None:
+    bench = make_bench(18)
+    empty = Fault(status=200, body=EMPTY, endpoints=("search",), skip=skip)
+    bench.world.faults.append(empty)
+
+    messages = full_table(bench, record_ids=None, page_size=page_size)
+
+    assert ids_in(messages) == list(bench.ledger)
+
+
+@pytest.mark.parametrize("shown", [1, 3, 9])
+def test_a_part_of_the_ledger_in_passing_is_not_taken_for_all(
+    make_bench: Callable[..., Bench], shown: int
+) -> None:
+    bench = make_bench(18)
+    records = [bench.ledger.get(record_id) for record_id in list(bench.ledger)[:shown]]
+    by_stamp = sorted(records, key=lambda record: str((record or {})["UpdatedOn"]))
+    body = json.dumps({"Records": by_stamp, "TotalItems": shown, "HasNextPage": False})
+    bench.world.faults.append(Fault(status=200, body=body, endpoints=("search",)))
+
+    assert sorted(bench.read(record_ids=None).ids) == list(bench.ledger)
+
+
+def test_a_ledger_that_counts_more_than_it_shows_is_an_error_and_deletes_nothing(
+    bench: Bench,
+) -> None:
+    records = [bench.ledger.get(record_id) for record_id in list(bench.ledger)[:1]]
+    body = json.dumps({"Records": records, "TotalItems": 20, "HasNextPage": False})
+    bench.world.faults.append(Fault(status=200, body=body, endpoints=("search",), times=None))
+
+    run = bench.run(record_ids=None)
+
+    assert isinstance(run.error, ApiError)
+    assert "20" in str(run.error)
+    assert len(run.ids) == 1
+    assert len(bench.world.calls) < 60
+
+
+@pytest.mark.parametrize("page_size", [3, 1_000])
+@pytest.mark.parametrize("has_next_page", ["always", "never", "null"])
+def test_what_is_said_of_a_next_page_is_no_more_than_a_hint(
+    make_bench: Callable[..., Bench], has_next_page: str, page_size: int
+) -> None:
+    bench = make_bench(40, has_next_page=has_next_page)
+    stamp(bench, apart=timedelta(seconds=20))
+
+    run = bench.read(record_ids=None, page_size=page_size)
+
+    assert sorted(run.ids) == list(bench.ledger)
+
+
+@pytest.mark.parametrize("page_size", [3, 1_000])
+def test_a_total_that_is_a_guess_ends_in_all_or_in_an_error(
+    make_bench: Callable[..., Bench], page_size: int
+) -> None:
+    bench = make_bench(40, estimates=True)
+
+    run = bench.run(record_ids=None, page_size=page_size, max_retries=3)
+
+    assert isinstance(run.error, ApiError) or sorted(run.ids) == list(bench.ledger)
+    assert len(bench.world.calls) < 600
+
+
+def test_an_order_that_is_right_to_the_minute_is_right_enough(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench(200, sorts_by="milliseconds")
+    for number, record_id in enumerate(bench.ledger):
+        moment = MORNING + timedelta(minutes=number // 5)
+        ticks = (7 * number) % 10
+        bench.ledger.change(record_id, UpdatedOn=f"{moment:%Y-%m-%dT%H:%M:%S}.123{ticks}45{ticks}Z")
+
+    assert sorted(bench.read(record_ids=None, page_size=20).ids) == list(bench.ledger)
+
+
+def test_a_crowded_minute_that_changes_all_the_time_costs_calls_by_its_pages(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench(1_500)
+    stamp(bench)
+    chance = random.Random(SEED)  # noqa: S311 - chance, no secret
+    bench.world.turmoil = Turmoil(ordered=[partial(update_one, chance=chance)] * 1_000)
+
+    run = bench.read(record_ids=None, page_size=200)
+    calls = bench.count_calls()
+    bench.world.turmoil = None
+    last = bench.read(record_ids=None, page_size=200, state=run.state)
+
+    assert calls <= 60
+    latest = {record["Id"]: record for record in run.records + last.records}
+    assert set(run.ids) == set(bench.ledger)
+    assert all(latest[record_id] == bench.expected(record_id) for record_id in bench.ledger)
+
+
+def test_an_hour_of_crowded_minutes_takes_a_call_for_each_page(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench(50_000)
+    for number, record_id in enumerate(bench.ledger):
+        moment = MORNING + number * timedelta(hours=1) / 50_000
+        bench.ledger.change(record_id, UpdatedOn=dotnet(moment))
+
+    run = bench.read(record_ids=None, page_size=100)
+
+    # 60 minutes of 833 or 834 records, nine pages each.
+    assert bench.count_calls() <= 60 * 9 + 20
+    assert sorted(run.ids) == list(bench.ledger)
+
+
+# By Id
+
+GATEWAY = [{"body": HTML}, {"body": HTML, "headers": {"Content-Type": "text/html"}}, {"body": ""}]
+
+
+@pytest.mark.parametrize("answer", GATEWAY)
+@pytest.mark.parametrize("batch_size", [1, 200])
+@pytest.mark.parametrize("told", ["warn", "fail", "tombstone"])
+def test_a_gateway_that_answers_404_to_everything_deletes_nothing(
+    bench: Bench, told: str, batch_size: int, answer: dict[str, Any]
+) -> None:
+    settings = {"on_missing_record": told, "batch_size": batch_size}
+    first = bench.read(**settings)
+    endpoints = ("one", "many", "search", "me")
+    bench.world.faults.append(Fault(status=404, endpoints=endpoints, times=None, **answer))
+    bench.count_calls()
+
+    second = bench.run(state=first.state, **settings)
+
+    assert isinstance(second.error, UnansweredError)
+    assert "gateway" in str(second.error) or "404" in str(second.error)
+    assert second.records == []
+    assert second.bookmark == first.bookmark
+
+
+@pytest.mark.parametrize("answer", GATEWAY)
+@pytest.mark.parametrize("batch_size", [1, 7, 200])
+@pytest.mark.parametrize("skip", [0, 3, 20, 60])
+def test_a_gateway_that_answers_404_for_a_moment_deletes_nothing(
+    make_bench: Callable[..., Bench], skip: int, batch_size: int, answer: dict[str, Any]
+) -> None:
+    bench = make_bench(80)
+    settings = {"on_missing_record": "tombstone", "batch_size": batch_size}
+    first = bench.read(**settings)
+    changed = list(bench.ledger)[::3]
+    for record_id in changed:
+        bench.ledger.change(record_id, CreditUsed=7)
+    fault = Fault(status=404, endpoints=("one", "many", "search", "me"), skip=skip, times=25)
+    fault.body, fault.headers = answer["body"], answer.get("headers", {})
+    bench.world.faults.append(fault)
+
+    second = bench.run(state=first.state, **settings)
+
+    assert all(record["_sdc_deleted_at"] is None for record in second.records)
+    assert second.error is not None or sorted(second.ids) == changed
+
+
+def test_a_full_table_by_id_deletes_nothing_on_a_gateways_word(bench: Bench) -> None:
+    tap = TapNexudusUsage(validate_config=False)
+    catalog: dict[str, Any] = json.loads(tap.catalog_json_text)
+    catalog["streams"][0]["replication_method"] = "FULL_TABLE"
+    endpoints = ("one", "many", "search", "me")
+    bench.world.faults.append(Fault(status=404, endpoints=endpoints, times=None))
+
+    run = bench.run(catalog=catalog, emit_activate_version_messages=True)
+
+    assert isinstance(run.error, ApiError)
+    assert "ACTIVATE_VERSION" not in {message["type"] for message in run.messages}
+
+
+@pytest.mark.parametrize("roles", [None, {READ}])
+def test_the_only_id_that_is_really_gone_becomes_a_tombstone(
+    make_bench: Callable[..., Bench], roles: set[str] | None
+) -> None:
+    bench = make_bench(user=User(roles=frozenset(roles)) if roles else None)
+    gone = next(iter(bench.ledger))
+    first = bench.read(record_ids=[gone], on_missing_record="tombstone")
+    bench.ledger.delete(gone)
+
+    second = bench.read(record_ids=[gone], on_missing_record="tombstone", state=first.state)
+
+    assert [(r["Id"], r["_sdc_deleted_at"] is not None) for r in second.records] == [(gone, True)]
+
+
+@pytest.mark.parametrize("status", [404, 410])
+@pytest.mark.parametrize("batch_size", [1, 200])
+def test_404_and_410_are_gone(bench: Bench, status: int, batch_size: int) -> None:
+    first = bench.read(on_missing_record="tombstone")
+    gone = list(bench.ledger)[4]
+    bench.world.faults += [
+        Fault(status=status, endpoints=("one",), ids=(gone,), times=None),
+        Fault(status=400, endpoints=("many",), ids=(gone,), times=None),
+    ]
+
+    second = bench.read(on_missing_record="tombstone", state=first.state, batch_size=batch_size)
+
+    assert second.ids == [gone]
+
+
+@pytest.mark.parametrize("status", [204, 400, 401, 403, 422, 423, 500])
+@pytest.mark.parametrize("position", [0, 4, 9])
+@pytest.mark.parametrize("batch_size", [1, 200])
+def test_an_id_that_is_refused_costs_no_other_record(
+    make_bench: Callable[..., Bench], batch_size: int, position: int, status: int
+) -> None:
+    bench = make_bench(10)
+    refused = list(bench.ledger)[position]
+    bench.world.faults.append(
+        Fault(status=status, endpoints=("one", "many"), ids=(refused,), times=None)
+    )
+
+    run = bench.run(batch_size=batch_size, max_retries=2)
+
+    assert sorted(run.ids) == [i for i in bench.ledger if i != refused]
+    assert isinstance(run.error, UnansweredError)
+    assert f"1 Ids: {refused}." in str(run.error)
+
+
+@pytest.mark.parametrize("status", [401, 422, 500])
+def test_many_refused_ids_side_by_side_cost_no_other_record(
+    make_bench: Callable[..., Bench], status: int
+) -> None:
+    bench = make_bench(30)
+    refused = list(bench.ledger)[:12]
+    bench.world.faults.append(Fault(status=status, endpoints=("one",), ids=refused, times=None))
+
+    run = bench.run(batch_size=1, max_retries=1, max_concurrent_requests=1)
+
+    assert run.ids == list(bench.ledger)[12:]
+    assert isinstance(run.error, UnansweredError)
+
+
+def test_a_refusal_of_everything_ends_the_run_after_few_calls(bench: Bench) -> None:
+    bench.world.faults.append(Fault(status=403, endpoints=("one",), times=None))
+
+    run = bench.run(batch_size=1)
+
+    assert isinstance(run.error, AccessError)
+    assert len(bench.world.calls) < 20
+
+
+@pytest.mark.parametrize("answer", [{"status": 404}, {"status": 204}, {"body": "null"}])
+def test_batches_of_which_no_id_exists_cost_no_more_than_one_by_one(
+    make_bench: Callable[..., Bench], answer: dict[str, Any]
+) -> None:
+    bench = make_bench(299)
+    ids = list(bench.ledger)
+    exists = ids[130:170]
+    for record_id in set(ids) - set(exists):
+        bench.ledger.delete(record_id)
+    gone = [i for i in ids if i not in exists]
+    answer = {"status": 200, **answer}
+    fault = Fault(endpoints=("many",), times=None, **answer)
+    fault.unless_ids = exists
+    bench.world.faults.append(fault)
+
+    run = bench.read(record_ids=ids, batch_size=20)
+
+    assert sorted(run.ids) == exists
+    assert gone
+    assert bench.count_calls() <= 299 + 5
