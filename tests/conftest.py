@@ -126,8 +126,8 @@ class Bench:
         """The record as it should leave the tap."""
         record = dict(self.ledger.get(record_id) or {})
         for name in DATE_TIMES:
-            if record[name] is not None:
-                record[name] = timestamps.canonical(record[name])
+            stamp = record[name]
+            record[name] = timestamps.canonical(stamp) if stamp and stamp.strip() else None
         for name in ("LocalizationDetails", "CustomFields"):
             if record[name] is not None:
                 record[name] = json.dumps(record[name], ensure_ascii=False, separators=(",", ":"))

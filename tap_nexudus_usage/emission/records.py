@@ -108,10 +108,20 @@ def _field(name: str, definition: Mapping[str, Any]) -> Field:
     if name in JSON_TEXT_FIELDS:
         return types, _json_text
     if definition.get("format") == "date-time":
-        return types, timestamps.canonical
+        return types, _date_time_or_nothing if type(None) in types else timestamps.canonical
     if int in types:
         return types, _integer
     return types, None
+
+
+def _date_time_or_nothing(value: str) -> str | None:
+    """Empty text says that there is none: Nexudus's lists may leave fields empty."""
+    try:
+        return timestamps.canonical(value)
+    except ValueError:
+        if value.strip():
+            raise
+        return None
 
 
 def _integer(value: Any) -> int:
@@ -127,6 +137,7 @@ _json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 _WANTED: Mapping[Callable[[Any], Any], str] = {
     timestamps.canonical: "a date-time",
+    _date_time_or_nothing: "a date-time",
     _integer: "an integer of 64 bits",
     _json_text: "JSON",
 }

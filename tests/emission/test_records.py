@@ -66,6 +66,26 @@ def test_a_whole_number_written_as_a_float_is_an_integer(bench: Bench) -> None:
     assert bench.read(record_ids=[record_id]).records[0]["CreditUsed"] == 60
 
 
+@pytest.mark.parametrize("empty", ["", " ", "\r\n"])
+@pytest.mark.parametrize("field", ["BookingFromTime", "BookingToTime", "CreatedOn", "UpdatedOn"])
+def test_empty_text_where_a_date_is_due_is_null(bench: Bench, field: str, empty: str) -> None:
+    record_id = one_changed(bench, **{field: empty})
+
+    run = bench.read()
+
+    assert run.ids == list(bench.ledger)
+    assert run.records[1] == {**bench.expected(record_id), field: None}
+    assert bench.read(state=run.state).ids == []
+
+
+def test_empty_text_where_text_is_due_stays(bench: Bench) -> None:
+    record_id = one_changed(bench, BookingResourceName="", UniqueId=" ")
+
+    record = bench.read(record_ids=[record_id]).records[0]
+
+    assert (record["BookingResourceName"], record["UniqueId"]) == ("", " ")
+
+
 def test_an_unknown_field_is_dropped_and_told_once(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
