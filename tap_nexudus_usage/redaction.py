@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
+from codecs import getincrementaldecoder
 from urllib.parse import quote, quote_plus
 
 EXCERPT_LENGTH = 200
 """Characters of an answer's body that may be shown."""
+
+READABLE_LENGTH = 4_000
+"""Bytes of an answer's body that are looked at: more than are shown, so that no secret is cut."""
 
 
 class Redactor:
@@ -38,8 +42,22 @@ class Redactor:
 
     def excerpt(self, body: bytes) -> str:
         """The beginning of an answer's body on one line, secrets replaced before it is cut."""
-        text = one_line(self.redact(body[: 20 * EXCERPT_LENGTH].decode(errors="replace").strip()))
+        text = one_line(self.redact(readable(body)))
         return text if len(text) <= EXCERPT_LENGTH else f"{text[:EXCERPT_LENGTH]}…"
+
+
+def readable(body: bytes) -> str:
+    """The beginning of an answer's body as text, in which secrets look as they are.
+
+    In UTF-8 or, where it is something else, Latin-1; what UTF-16 puts between letters goes.
+    """
+    body = body.lstrip()[:READABLE_LENGTH]
+    try:
+        # Not final: a character that the cut has halved is left out.
+        text = getincrementaldecoder("utf-8-sig")().decode(body)
+    except UnicodeDecodeError:
+        text = body.decode("latin-1")
+    return text.replace("\0", "").strip()
 
 
 def one_line(text: str) -> str:
