@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import asdict
 from typing import Any
@@ -66,10 +67,12 @@ class Api:
 
         def answer() -> Response:
             try:
-                return _json(self._world.tokens.grant(form, request.headers.get("client_id")))
+                grant = self._world.tokens.grant(form, request.headers.get("client_id"))
+                return _json(grant, self._world.tenant.token_status)
             except PermissionError as error:
                 description = "The user name or password is incorrect."
-                return _json({"error": str(error), "error_description": description}, 400)
+                refusal = {"error": str(error), "error_description": description}
+                return _json(refusal, self._world.tenant.refused_login_status)
 
         return await self._respond(request, "token", (), answer)
 
@@ -162,10 +165,14 @@ class Api:
                 await self._go_wrong(request, fault)
             if fault is not None and fault.kind == "answer":
                 response = Response(fault.body, fault.status, dict(fault.headers))
-            elif role is not None and not self._may(request, role):
+            elif role is not None and not self._has_token(request):
                 response = Response(status_code=401)
+            elif role is not None and role not in {ANY, *world.user.roles}:
+                response = Response(status_code=world.tenant.missing_role_status)
             else:
                 response = answer()
+            if world.tenant.byte_order_mark and response.media_type == "application/json":
+                response = _json_of(BOM_UTF8 + bytes(response.body), response.status_code)
             if fault is not None:
                 response = _spoil(response, fault)
         client_id = request.headers.get("client_id")
@@ -188,21 +195,23 @@ class Api:
             throttles.append(self._world.post_throttle)
         for throttle in throttles:
             seconds = throttle.seconds_to_wait()
-            if seconds is not None:
+            if seconds is None:
+                continue
+            if self._world.tenant.throttle_answer == 409:
                 return Response(status_code=409, headers={"Retry-After": str(seconds)})
+            return _json({"Message": f"Too many calls. Wait {seconds:.1f} seconds"}, 429)
         return None
 
-    def _may(self, request: Request, role: str) -> bool:
-        good_token = self._world.tokens.is_good(request.headers.get("Authorization"))
-        return good_token and role in {ANY, *self._world.user.roles}
+    def _has_token(self, request: Request) -> bool:
+        return self._world.tokens.is_good(request.headers.get("Authorization"))
 
 
 def _spoil(response: Response, fault: Fault) -> Response:
     """The response as a fault leaves it."""
-    if fault.kind in {"reset", "reset_in_body", "truncate"}:
+    if fault.kind in {"reset", "reset_in_body", "truncate", "stall"}:
         return BrokenResponse(response, fault)
     if fault.kind == "duplicate" and response.status_code == 200:
-        content = msgspec.json.decode(response.body)
+        content = msgspec.json.decode(bytes(response.body).removeprefix(BOM_UTF8))
         if isinstance(content, list):
             return _json(content * 2)
         if "Records" in content:
@@ -218,7 +227,9 @@ class BrokenResponse(Response):
         super().__init__(whole.body, whole.status_code, dict(whole.headers))
         self._fault = fault
 
-    async def __call__(self, scope: Any, _: Any, send: Callable[..., Awaitable[None]]) -> None:
+    async def __call__(
+        self, scope: Any, receive: Any, send: Callable[..., Awaitable[None]]
+    ) -> None:
         """Send what the fault lets through, then end the connection."""
         transport = scope["state"]["transport"]
         if self._fault.kind != "reset":
@@ -226,7 +237,9 @@ class BrokenResponse(Response):
             await send({**start, "headers": self.raw_headers})
             half = bytes(self.body)[: len(self.body) // 2]
             await send({"type": "http.response.body", "body": half, "more_body": True})
-        if self._fault.kind == "truncate":
+        if self._fault.kind == "stall":
+            await _hang(Request(scope, receive), self._fault.seconds)
+        if self._fault.kind in {"truncate", "stall"}:
             transport.close()
             return
         linger = struct.pack("ii", 1, 0)

@@ -42,6 +42,18 @@ from tap_nexudus_usage.sandbox.world import World
 @click.option("--page-cap", default=1_000, help="Records that a search page has at most.")
 @click.option("--turmoil", default=0.0, help="Probability of a change before each search.")
 @click.option("--throttle/--no-throttle", default=True, help="Keep to the published limits.")
+@click.option(
+    "--throttle-answer",
+    type=click.Choice(["409", "429"]),
+    default="409",
+    help="409 with Retry-After, or 429 with the wait in the body's text only.",
+)
+@click.option(
+    "--missing-role-status",
+    type=click.Choice(["401", "403"]),
+    default="401",
+    help="What a user without the role is answered.",
+)
 @click.option("--time-scale", default=1.0, help="Seconds that a second of the throttle lasts.")
 @click.option("--latency", default=0.0, help="Seconds before each answer.")
 @click.option("--token-lifetime", default=604_799.0, help="Seconds that access tokens live.")
@@ -59,6 +71,8 @@ def main(
     page_cap: int,
     turmoil: float,
     throttle: bool,  # noqa: FBT001 - click passes by name
+    throttle_answer: str,
+    missing_role_status: str,
     time_scale: float,
     latency: float,
     token_lifetime: float,
@@ -91,7 +105,12 @@ def main(
         time_scale=time_scale,
         latency=latency,
         get_many_role=names[get_many_role],
-        tenant=Tenant(dir_reading=dir_reading, page_cap=page_cap),
+        tenant=Tenant(
+            dir_reading=dir_reading,
+            page_cap=page_cap,
+            throttle_answer=409 if throttle_answer == "409" else 429,
+            missing_role_status=int(missing_role_status),
+        ),
         turmoil=Turmoil(probability=turmoil, seed=seed),
     )
     world.tokens.lifetime = token_lifetime

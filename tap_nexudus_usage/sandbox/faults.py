@@ -8,7 +8,15 @@ from typing import Literal
 
 Endpoint = Literal["token", "me", "one", "many", "search"]
 Kind = Literal[
-    "answer", "reset", "reset_in_body", "truncate", "duplicate", "hang", "refuse", "expire_token"
+    "answer",
+    "reset",
+    "reset_in_body",
+    "truncate",
+    "stall",
+    "duplicate",
+    "hang",
+    "refuse",
+    "expire_token",
 ]
 
 
@@ -18,9 +26,10 @@ class Fault:
 
     Attributes:
         kind: `answer` with `status`, `body` and `headers`; `reset` the connection before an answer
-            or within its body; `truncate` the body of the good answer; `duplicate` the records in
-            it; `hang` for `seconds`, then answer well; `refuse` connections for `seconds`, having
-            ended all there are; `expire_token`: all access tokens expire just before the call.
+            or within its body; `truncate` the body of the good answer, or let it `stall` halfway
+            for `seconds`; `duplicate` the records in it; `hang` for `seconds`, then answer well;
+            `refuse` connections for `seconds`, having ended all there are; `expire_token`: all
+            access tokens expire just before the call.
         endpoints: on which calls; empty: on all.
         ids: only on calls for one of these Ids; empty: whatever they ask for.
         unless_ids: not on calls for one of these Ids.

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Literal
 
+from tap_nexudus_usage.sandbox.throttle import ThrottleAnswer
+
 DirReading = Literal["new", "old", "words"]
 """What `dir` means. New: 0 is ascending, 1 descending. Old: 1 is ascending, others descending.
 Words: `ascending` and `descending`; numbers are ignored, which leaves descending here."""
@@ -33,6 +35,12 @@ class Tenant:
         get_many_forms: which forms of get many are understood; another one is an ignored parameter.
         blank_in_lists: text fields that lists leave empty.
         stamps_end_in_z: whether date-times are written with their `Z`.
+        throttle_answer: 409 with Retry-After, as documented, or 429 with the wait in the body's
+            text only, as third-party clients have seen.
+        missing_role_status: what a user without the role is answered: 401, as documented, or 403.
+        token_status: what a login that goes well is answered.
+        refused_login_status: what one that doesn't is answered.
+        byte_order_mark: put one before each JSON answer, as some proxies do.
     """
 
     dir_reading: DirReading = "new"
@@ -47,6 +55,11 @@ class Tenant:
     get_many_forms: frozenset[Literal["array", "filter"]] = frozenset({"array", "filter"})
     blank_in_lists: frozenset[str] = frozenset()
     stamps_end_in_z: bool = True
+    throttle_answer: ThrottleAnswer = 409
+    missing_role_status: int = 401
+    token_status: int = 200
+    refused_login_status: int = 400
+    byte_order_mark: bool = False
     chance: random.Random = field(
         default_factory=lambda: random.Random(1)  # noqa: S311 - data, no secret
     )

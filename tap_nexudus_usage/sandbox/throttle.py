@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Literal
+
+ThrottleAnswer = Literal[409, 429]
 
 Window = tuple[int, float]
 """Calls allowed, in how many seconds."""

@@ -34,6 +34,7 @@ class Tokens:
         now: seconds, of a clock of any origin.
         lifetime: seconds that access tokens live.
         announced_lifetime: what `expires_in` says, if not the truth.
+        alter: makes what is answered from what would be; an answer otherwise than documented.
         issued: every token ever issued, for those who look for leaks.
     """
 
@@ -41,6 +42,7 @@ class Tokens:
     now: Callable[[], float]
     lifetime: float = 604_799.0
     announced_lifetime: float | None = None
+    alter: Callable[[dict[str, object]], dict[str, object]] = dict
     issued: list[str] = field(default_factory=list)
     grants: int = 0
     _access: dict[str, float] = field(default_factory=dict)
@@ -61,12 +63,14 @@ class Tokens:
         self.issued += [access, refresh]
         self._access[access] = self.now() + self.lifetime
         self._refresh[client] = (refresh, self.now() + REFRESH_TOKEN_LIFETIME)
-        return {
-            "access_token": access,
-            "token_type": "bearer",
-            "expires_in": int(self.announced_lifetime or self.lifetime),
-            "refresh_token": refresh,
-        }
+        return self.alter(
+            {
+                "access_token": access,
+                "token_type": "bearer",
+                "expires_in": int(self.announced_lifetime or self.lifetime),
+                "refresh_token": refresh,
+            }
+        )
 
     def is_good(self, authorization: str | None) -> bool:
         """Whether an Authorization header names a token that has not expired."""

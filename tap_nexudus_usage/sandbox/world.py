@@ -75,8 +75,10 @@ class World:
         return next((fault for fault in self.faults if fault.befalls(endpoint, ids)), None)
 
     def count(self) -> Counter[str]:
-        """Calls by endpoint and, as `throttled`, those answered 409."""
+        """Calls by endpoint and, as `throttled`, those answered `throttle_answer`."""
         counted: Counter[str] = Counter(call.endpoint for call in self.calls)
-        counted["throttled"] = sum(call.status == 409 for call in self.calls)
+        counted["throttled"] = sum(
+            call.status == self.tenant.throttle_answer for call in self.calls
+        )
         counted["all"] = len(self.calls)
         return counted

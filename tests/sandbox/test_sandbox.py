@@ -93,6 +93,55 @@ def test_refresh_tokens_rotate_one_a_client(bench: Bench) -> None:
             refresh(token, client_id)
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_missing_role_is_answered_as_ordered(
+    make_bench: Callable[..., Bench], status: int
+) -> None:
+    bench = make_bench(user=User(roles=frozenset()), missing_role_status=status)
+
+    assert get(bench, f"{ENTITY}/7").status_code == status
+    assert get(bench, f"{ENTITY}/7", "nobody's").status_code == 401
+
+
+def test_the_throttle_can_tell_the_wait_in_the_text_only(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(throttled=True, throttle_answer=429)
+    token = bench.world.tokens.grant(
+        {
+            "grant_type": "password",
+            "username": bench.world.user.username,
+            "password": bench.world.user.password,
+        },
+        None,
+    )["access_token"]
+
+    answers = [get(bench, ENTITY, str(token)) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert "Wait 1.0 seconds" in answers[1].text
+    assert "Retry-After" not in answers[1].headers
+    assert bench.world.count()["throttled"] == 1
+
+
+def test_answers_can_begin_with_a_byte_order_mark(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(byte_order_mark=True, token_status=203, refused_login_status=200)
+
+    answer, refusal = token_of(bench), token_of(bench, password="wrong")
+
+    assert answer.content.startswith(b"\xef\xbb\xbf{")
+    assert (answer.status_code, refusal.status_code) == (203, 200)
+    assert b"invalid_grant" in refusal.content
+
+
+def test_an_answer_can_stall(bench: Bench) -> None:
+    bench.world.faults.append(Fault("stall", seconds=0.3))
+
+    with pytest.raises(requests.ConnectionError, match="timed out"):
+        requests.post(f"{bench.sandbox.url}/api/token", data={}, timeout=0.1)
+    bench.world.faults.append(Fault("stall", seconds=0.01))
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        token_of(bench)
+
+
 def test_an_expired_token_is_refused(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench(time_scale=0.001)
     bench.world.tokens.lifetime = 1.0
