@@ -56,16 +56,27 @@ class RefusalError(Exception):
         status: the HTTP status, or None where no answer came.
         transient: whether it was tried again and might work later.
         is_html: whether a page for people came, which the API doesn't send.
+        login: the settings that the call was made with the token of, where it was with one.
+        reason: the API's own code for a refused login, `invalid_grant` say.
     """
 
     def __init__(
-        self, message: str, *, status: int | None, transient: bool, is_html: bool = False
+        self,
+        message: str,
+        *,
+        status: int | None,
+        transient: bool,
+        is_html: bool = False,
+        login: str | None = None,
+        reason: str = "",
     ) -> None:
         """Keep what a caller decides by next to the words for the user."""
         super().__init__(message)
         self.status = status
         self.transient = transient
         self.is_html = is_html
+        self.login = login
+        self.reason = reason
 
 
 class UnknownFormError(Exception):

@@ -10,8 +10,9 @@ import binascii
 import threading
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from math import inf
+from typing import Any
 
-import msgspec
 import pyotp
 import requests
 from requests.auth import AuthBase
@@ -19,12 +20,21 @@ from typing_extensions import override
 
 from tap_nexudus_usage.clock import Clock
 from tap_nexudus_usage.errors import ApiError, LoginError, RefusalError
-from tap_nexudus_usage.nexudus.transport import Call, Transport, UnusableAnswerError
+from tap_nexudus_usage.nexudus.decoding import decode
+from tap_nexudus_usage.nexudus.transport import (
+    Call,
+    HopelessAnswerError,
+    Transport,
+    UnusableAnswerError,
+)
 
 PATH = "/api/token"
 
 EXPIRY_MARGIN = 60.0
 """Seconds before its end that a token is renewed; a tenth of its life where that is less."""
+
+SHORTEST_LIFE = 10.0
+"""Seconds; Nexudus speaks of minutes or hours. With less, there would be a login for each call."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +49,13 @@ class Credentials:
     client_id: str | None = None
 
 
-class _Grant(msgspec.Struct):
-    """The token endpoint's answer."""
+@dataclass(frozen=True)
+class _Grant:
+    """The token endpoint's answer, as far as it is understood."""
 
-    access_token: str
-    refresh_token: str | None = None
-    expires_in: float | None = None
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(repr=False)
+    expires_in: float
 
 
 class Totp(pyotp.TOTP):
@@ -97,6 +108,14 @@ class TokenAuth(AuthBase):
             self._grant()
         return True
 
+    @property
+    def settings(self) -> str:
+        """The settings that the present token is from."""
+        configured = self._credentials.access_token
+        if configured is not None and configured == self._access_token:
+            return "access_token"
+        return "username and password" if self._credentials.password else "refresh_token"
+
     @override
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
         """Add the token; raises LoginError where none can be had."""
@@ -133,11 +152,10 @@ class TokenAuth(AuthBase):
             raise
         self._transport.redactor.add(grant.access_token, grant.refresh_token)
         self._access_token = grant.access_token
-        self._refresh_token = grant.refresh_token
-        self._renew_at = float("inf")
-        if grant.expires_in is not None:
-            margin = min(EXPIRY_MARGIN, grant.expires_in / 10)
-            self._renew_at = self._clock.now() + grant.expires_in - margin
+        # A grant that brings none leaves the one before in force (RFC 6749).
+        self._refresh_token = grant.refresh_token or self._refresh_token
+        margin = min(EXPIRY_MARGIN, grant.expires_in / 10)
+        self._renew_at = self._clock.now() + grant.expires_in - margin
 
     def _refresh_or_log_in(self) -> _Grant:
         if self._refresh_token is not None:
@@ -186,7 +204,8 @@ class TokenAuth(AuthBase):
         return self._transport.call(call, _parse_grant)
 
     def _error(self, refusal: RefusalError, remedy: str) -> LoginError | ApiError:
-        if refusal.status == HTTPStatus.BAD_REQUEST:
+        refused = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}
+        if refusal.status in refused or (refusal.reason and not refusal.transient):
             return LoginError(f"Login failed: {refusal}. {remedy}.")
         return ApiError(
             f"Login failed: {refusal}. Check api_url and the network, or try again later."
@@ -194,8 +213,28 @@ class TokenAuth(AuthBase):
 
 
 def _parse_grant(body: bytes) -> _Grant:
-    try:
-        return msgspec.json.decode(body, type=_Grant, strict=False)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    """The token in `body`; whatever else is in it and isn't as documented counts as not known."""
+    content = decode(body, dict[str, Any])
+    token, refresh_token = content.get("access_token"), content.get("refresh_token")
+    if not isinstance(token, str) or not token.strip():
         message = "something else than a token"
-        raise UnusableAnswerError(message) from error
+        raise UnusableAnswerError(message)
+    token = token.strip()
+    if not (token.isascii() and token.isprintable()):
+        # A refresh token that is used up by now would be refused the next time.
+        message = "an access_token that can't be sent: it must be one line of ASCII characters"
+        raise HopelessAnswerError(message)
+    return _Grant(
+        token,
+        refresh_token.strip() or None if isinstance(refresh_token, str) else None,
+        _lifetime(content.get("expires_in")),
+    )
+
+
+def _lifetime(expires_in: Any) -> float:
+    """The seconds that a token lives; infinity where that isn't known, until a 401 tells."""
+    try:
+        seconds = float("nan") if isinstance(expires_in, bool) else float(expires_in)
+    except (TypeError, ValueError, OverflowError):
+        return inf
+    return seconds if seconds >= SHORTEST_LIFE else inf

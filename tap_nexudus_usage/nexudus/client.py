@@ -212,8 +212,8 @@ def _error(
     """
     if refusal.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return AccessError(
-            f"Nexudus refuses access: {refusal}. Either the token isn't valid, so check the login "
-            f"settings, or the user lacks the role {role}"
+            f"Nexudus refuses access: {refusal}. Either the token isn't valid, so check "
+            f"{refusal.login or 'the login settings'}, or the user lacks the role {role}"
         )
     if refusal.transient:
         return UnansweredError(f"The API fails: {refusal}. {TRY_AGAIN}")

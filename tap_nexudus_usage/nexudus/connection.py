@@ -10,7 +10,7 @@ from functools import partial
 from tap_nexudus_usage.clock import Clock
 from tap_nexudus_usage.nexudus.auth import TokenAuth
 from tap_nexudus_usage.nexudus.client import NexudusClient
-from tap_nexudus_usage.nexudus.session import ApiSession, environment_settings
+from tap_nexudus_usage.nexudus.session import ApiSession, environment_of
 from tap_nexudus_usage.nexudus.throttle import Throttle
 from tap_nexudus_usage.nexudus.transport import OnAnswer, Tally, Transport
 from tap_nexudus_usage.redaction import Redactor
@@ -31,9 +31,14 @@ class Connection:
 def connect(
     settings: Settings, *, clock_speed: float, redactor: Redactor, on_answer: OnAnswer
 ) -> Iterator[Connection]:
-    """A connection; when it is left no thread waits any longer or begins another call."""
+    """A connection; when it is left no thread waits any longer or begins another call.
+
+    Raises SettingsError where what the environment says of the way to the API can't be used.
+    """
     clock = Clock(clock_speed)
     throttle = Throttle(clock, settings.requests_per_minute)
+    environment = environment_of(settings.api_url)
+    redactor.add(environment.proxy_password)
     transport = Transport(
         clock=clock,
         throttle=throttle,
@@ -42,7 +47,8 @@ def connect(
             ApiSession,
             user_agent=settings.user_agent,
             timeout=settings.request_timeout,
-            settings=environment_settings(settings.api_url),
+            settings=environment.settings,
+            proxy=environment.proxy,
         ),
         max_retries=settings.max_retries,
         max_throttle_wait=settings.max_throttle_wait,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from typing import Any, TypeVar
 
 import msgspec
@@ -27,17 +28,27 @@ def decode(body: bytes, kind: type[T]) -> T:
     """What `body` holds, as `kind`; raises UnusableAnswerError.
 
     NaN, half a surrogate pair and the like spoil their field only, not the records around it.
+    A byte order mark may stand before it, which JSON doesn't allow and some proxies add.
     """
+    body = body.removeprefix(BOM_UTF8)
     try:
         return msgspec.json.decode(body, type=kind)
     except (ValueError, RecursionError):
         # The lenient parser is tried only now: it is much slower.
         pass
     try:
-        return msgspec.convert(_mended(json.loads(body)), kind)
+        return msgspec.convert(_mended(json.loads(body, parse_int=_integer)), kind)
     except (ValueError, RecursionError) as error:
         message = "something else than the JSON expected"
         raise UnusableAnswerError(message) from error
+
+
+def _integer(digits: str) -> int | float:
+    """Infinity, which is no JSON, where Python refuses to make a number of so many digits."""
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)
 
 
 def _mended(content: Any) -> Any:

@@ -16,12 +16,14 @@ from tap_nexudus_usage.errors import RefusalError, StoppedError, ThrottledError
 from tap_nexudus_usage.nexudus.answers import (
     Action,
     action_for,
-    action_for_error,
     describe_answer,
-    describe_error,
     is_html,
-    retry_after,
+    login_error,
+    wait_asked_for,
 )
+from tap_nexudus_usage.nexudus.broken import action_for_error, describe_error
+from tap_nexudus_usage.nexudus.charset import as_utf8
+from tap_nexudus_usage.nexudus.session import ApiSession
 from tap_nexudus_usage.nexudus.throttle import Throttle
 from tap_nexudus_usage.redaction import Redactor
 
@@ -34,7 +36,11 @@ LONGEST_BACKOFF = 60
 
 
 class UnusableAnswerError(Exception):
-    """An answer with status 200 that isn't what was asked for; the message says how."""
+    """An answer with a status of success that isn't what was asked for; the message says how."""
+
+
+class HopelessAnswerError(UnusableAnswerError):
+    """One that trying again would do more harm to than good."""
 
 
 class Authenticator(Protocol):
@@ -46,6 +52,10 @@ class Authenticator(Protocol):
     def renew(self, stale: requests.PreparedRequest, /) -> bool:
         """Replace the token that `stale` was refused with; False where there is no other."""
 
+    @property
+    def settings(self) -> str:
+        """The settings that the token is from."""
+
 
 @dataclass(frozen=True)
 class Call:
@@ -54,6 +64,7 @@ class Call:
     Attributes:
         what: how it is named to the user, as in "get one of Id 7".
         endpoint: the path without Ids, for metrics.
+        auth: what adds the token; None for the login itself.
     """
 
     what: str
@@ -87,7 +98,7 @@ class Transport:
         clock: Clock,
         throttle: Throttle,
         redactor: Redactor,
-        new_session: Callable[[], requests.Session],
+        new_session: Callable[[], ApiSession],
         max_retries: int,
         max_throttle_wait: float,
         on_answer: OnAnswer,
@@ -104,7 +115,7 @@ class Transport:
         self._closed = False
         self._lock = threading.Lock()
         self._local = threading.local()
-        self._sessions: list[requests.Session] = []
+        self._sessions: list[ApiSession] = []
 
     def close(self) -> None:
         """From now on nothing more is told of calls still under way, nor done about them."""
@@ -127,30 +138,28 @@ class Transport:
             if isinstance(outcome, _Accepted):
                 return outcome.value
             if not self._prepare_next_try(call, outcome, budget):
-                tried = f" ({budget.tries_made} tries)" if budget.tries_made > 1 else ""
-                status = None if outcome.answer is None else outcome.answer.status_code
-                transient = outcome.action is Action.RETRY
-                message = f"{outcome.problem}{tried}"
-                html = outcome.answer is not None and is_html(outcome.answer)
-                raise RefusalError(message, status=status, transient=transient, is_html=html)
+                raise _refusal(call, outcome, budget)
 
     def _try_once(self, call: Call, parse: Callable[[bytes], T]) -> _Accepted[T] | _Failed:
         try:
             answer = self._send(call)
         except requests.RequestException as error:
-            return _Failed(f"{call.what} {describe_error(error)}", action_for_error(error), None)
-        action = action_for(answer.status_code)
+            problem = describe_error(error, call.url, self.redactor, self._session().proxy)
+            return _Failed(f"{call.what} {problem}", action_for_error(error), None)
+        is_login = call.auth is None
+        action = action_for(answer, login=is_login)
         problem = f"{call.what} was answered "
         if action is not Action.ACCEPT:
-            return _Failed(problem + describe_answer(answer, self.redactor), action, answer)
+            problem += describe_answer(answer, self.redactor, login=is_login)
+            return _Failed(problem, action, answer)
         try:
-            return _Accepted(parse(answer.content))
+            return _Accepted(parse(as_utf8(answer)))
         except UnusableAnswerError as error:
             # A body that should have been a token may hold one that the redactor doesn't know.
-            shown = "" if call.auth is None else f": {self.redactor.excerpt(answer.content)}"
-            return _Failed(
-                f"{problem}{answer.status_code} with {error}{shown}", Action.RETRY, answer
-            )
+            excerpt = "" if is_login else self.redactor.excerpt(answer.content)
+            problem += f"{answer.status_code} with {error}" + (f": {excerpt}" if excerpt else "")
+            hopeless = isinstance(error, HopelessAnswerError)
+            return _Failed(problem, Action.REFUSE if hopeless else Action.RETRY, answer)
 
     def _prepare_next_try(self, call: Call, failed: _Failed, budget: _Budget) -> bool:
         """Do what helps against the failure, waiting included; False where nothing is left."""
@@ -188,8 +197,8 @@ class Transport:
             self._on_answer(call.endpoint, answer.status_code, answer.elapsed.total_seconds())
         return answer
 
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._local, "session", None)
+    def _session(self) -> ApiSession:
+        session: ApiSession | None = getattr(self._local, "session", None)
         if session is None:
             session = self._local.session = self._new_session()
             with self._lock:
@@ -198,7 +207,7 @@ class Transport:
 
     def _hold(self, failed: _Failed, answer: requests.Response, budget: _Budget) -> None:
         self._count(retries=1, throttled=1)
-        asked = retry_after(answer.headers.get("Retry-After"))
+        asked, because = wait_asked_for(answer)
         seconds = asked or budget.next_backoff()
         if not budget.take_throttle_wait(seconds):
             message = (
@@ -207,7 +216,7 @@ class Transport:
                 "Run again later; what was read so far is kept"
             )
             raise ThrottledError(message)
-        because = "Retry-After asks for it" if asked else "backing off by itself"
+        because = because if asked else "backing off by itself"
         self._throttle.hold(seconds, f"HTTP {answer.status_code}, {because}")
 
     def _count(self, *, calls: int = 0, retries: int = 0, throttled: int = 0) -> None:
@@ -231,6 +240,20 @@ class _Failed:
     problem: str
     action: Action
     answer: requests.Response | None
+
+
+def _refusal(call: Call, failed: _Failed, budget: _Budget) -> RefusalError:
+    tried = f" ({budget.tries_made} tries)" if budget.tries_made > 1 else ""
+    answer = failed.answer
+    reason, _ = ("", "") if answer is None or call.auth else login_error(answer)
+    return RefusalError(
+        f"{failed.problem}{tried}",
+        status=None if answer is None else answer.status_code,
+        transient=failed.action is Action.RETRY,
+        is_html=answer is not None and is_html(answer),
+        login=call.auth.settings if call.auth else None,
+        reason=reason,
+    )
 
 
 class _Budget:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 import requests
 from conftest import Bench, FastTap
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from tap_nexudus_usage.clock import Clock
 from tap_nexudus_usage.errors import ApiError, StoppedError, ThrottledError
@@ -85,6 +88,87 @@ def test_throttling_is_waited_out(bench: Bench, status: int, header: str | None)
     assert run.ids == list(bench.ledger)
 
 
+WAITS = {
+    "Wait 3.5 seconds": 3.5,
+    "Wait 3.5 seconds.": 3.5,
+    "wait 20s": 20.0,
+    "You must wait 20 sec before accessing this url again.": 20.0,
+    "Too many calls, 120 per 60 seconds. Try again in 20 seconds": 20.0,
+    "Expected available in 20 seconds.": 20.0,
+    '{"Message": "Wait 1 second"}': 1.0,
+    '{"retry_after": 20.25}': 20.25,
+    '{"retryAfterSeconds": "20"}': 20.0,
+    "<html><b>Wait 20 seconds</b></html>": 20.0,
+    "9" * 400 + " seconds": 1e9,
+    "120 calls per 60 seconds allowed": None,
+    "<style>a {transition: all 3s}</style>": None,
+    "Wait 500 ms": None,
+    '{"retry_after": "500 ms"}': None,
+    "Wait 2 minutes": None,
+    "Wait": None,
+    "": None,
+}
+
+
+@pytest.mark.parametrize(("body", "seconds"), WAITS.items(), ids=[text[:30] for text in WAITS])
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "0"}, {"Retry-After": "soon"}], ids=str)
+def test_the_wait_may_be_told_in_the_text_only(
+    bench: Bench, body: str, seconds: float | None, headers: dict[str, str]
+) -> None:
+    bench.world.faults.append(
+        Fault(status=429, body=body, headers=headers, endpoints=("one",), times=None)
+    )
+
+    run = bench.run(record_ids=[7], max_throttle_wait=0)
+
+    assert isinstance(run.error, ThrottledError)
+    if seconds is not None:
+        assert f"it would have to wait {seconds:.0f} s more" in str(run.error)
+    else:
+        assert re.search(r"would have to wait [01] s more", str(run.error))
+
+
+def test_the_header_goes_before_the_text(bench: Bench) -> None:
+    headers = {"Retry-After": "7"}
+    bench.world.faults.append(Fault(status=429, body="Wait 3.5 seconds", headers=headers))
+
+    run = bench.run(max_throttle_wait=0)
+
+    assert isinstance(run.error, ThrottledError)
+    assert "it would have to wait 7 s more" in str(run.error)
+
+
+def test_a_tenant_that_tells_the_wait_in_the_text_is_kept_to(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench(150, throttled=True, time_scale=0.001, throttle_answer=429)
+
+    run = bench.read(batch_size=1, max_retries=1)
+
+    assert run.ids == list(bench.ledger)
+    # Each waits for as long as it is told to, so hardly any is throttled twice.
+    assert 0 < bench.world.count()["throttled"] < bench.world.count()["one"]
+
+
+@pytest.mark.parametrize("digits", [10, 400, 5_000])
+def test_a_huge_wait_is_a_huge_wait(bench: Bench, digits: int) -> None:
+    headers = {"Retry-After": "9" * digits}
+    bench.world.faults.append(Fault(status=409, headers=headers))
+
+    run = bench.run()
+
+    assert isinstance(run.error, ThrottledError)
+    assert "it would have to wait 1000000000 s more" in str(run.error)
+
+
+def test_a_throttled_login_is_waited_out_by_its_text(bench: Bench) -> None:
+    bench.world.faults.append(
+        Fault(status=429, body="Wait 3.5 seconds", endpoints=("token",), times=5)
+    )
+
+    assert bench.read(max_retries=1).ids == list(bench.ledger)
+
+
 def test_throttling_that_does_not_end_is_told(bench: Bench) -> None:
     headers = {"Retry-After": "600"}
     bench.world.faults.append(Fault(status=409, headers=headers, endpoints=("many",), times=None))
@@ -137,7 +221,22 @@ def test_a_hanging_answer_is_given_up_after_the_timeout(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("30", 30.0), ("0", 0.0), ("-1", 0.0), ("soon", None), (None, None), ("", None)],
+    [
+        ("30", 30.0),
+        (" 30 ", 30.0),
+        ("3.5", 3.5),
+        ("0", 0.0),
+        ("-1", 0.0),
+        ("30, 60", 60.0),
+        ("30 seconds", 30.0),
+        ("soon", None),
+        ("1e3", None),
+        ("nan", None),
+        ("\u0664", None),
+        (",", None),
+        (None, None),
+        ("", None),
+    ],
 )
 def test_retry_after_in_seconds(value: str | None, seconds: float | None) -> None:
     assert retry_after(value) == seconds
@@ -150,6 +249,24 @@ def test_retry_after_as_a_date() -> None:
 
     assert seconds is not None
     assert 85 < seconds <= 90
+
+
+def test_retry_after_as_a_date_counts_from_the_servers_clock() -> None:
+    moment = datetime(2001, 1, 1, tzinfo=timezone.utc)
+    later = format_datetime(moment + timedelta(seconds=90), usegmt=True)
+
+    assert retry_after(later, format_datetime(moment, usegmt=True)) == 90
+    assert retry_after(later, "yesterday") == 0
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(), st.none() | st.text())
+@example("Fri, 31 Dec 9999 23:59:59 -9999", None)
+@example("1 Jan 0001 00:00:00 +9999", "Fri, 31 Dec 9999 23:59:59 -9999")
+def test_retry_after_of_any_kind_is_understood_or_not(value: str, date: str | None) -> None:
+    seconds = retry_after(value, date)
+
+    assert seconds is None or 0 <= seconds <= 1e9
 
 
 @pytest.mark.parametrize(

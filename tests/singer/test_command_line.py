@@ -90,10 +90,10 @@ def test_a_host_that_does_not_exist_is_told(bench: Bench) -> None:
     assert_told(finished, "can't be resolved", "api_url")
 
 
-def test_a_certificate_that_cannot_be_verified_is_told(bench: Bench) -> None:
+def test_a_host_that_does_not_speak_tls_is_told(bench: Bench) -> None:
     address = bench.sandbox.url.replace("http:", "https:")
 
-    assert_told(run_tap_with(bench.settings(api_url=address, max_retries=1)), "certificate")
+    assert_told(run_tap_with(bench.settings(api_url=address, max_retries=1)), "doesn't speak TLS")
 
 
 @pytest.mark.parametrize(
