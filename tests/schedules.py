@@ -23,8 +23,11 @@ LOOKBACK_HOURS = 2
 GATEWAYS = ("<html><h1>404</h1></html>", "")
 """Bodies of a 404 by which somebody else than the API answers."""
 
-STATUSES = (400, 401, 403, 408, 409, 410, 413, 414, 418, 429, 500, 502, 503, 504, 599)
-"""Without 404, by which the API says that there is no such record: that is no fault."""
+STATUSES = (
+    *(204, 206, 302, 400, 401, 403, 407, 408, 409, 413, 414, 418, 425, 429),
+    *(500, 502, 503, 504, 511, 599),
+)
+"""Without 404 and 410, by which the API says that there is no such record: that is no fault."""
 
 BODIES = (
     "",
@@ -37,6 +40,8 @@ BODIES = (
     '{"Id": nu',
     '{"Id": null}',
     '{"Records": []}',
+    '{"error": "server_error"}',
+    "\ufeff[]",
     "<html><h1>Log in</h1></html>",
     "\x00\x1b[2J",
     "NaN",
@@ -129,6 +134,8 @@ def _tenant(chance: random.Random) -> dict[str, Any]:
         "cap_is_silent": chance.random() < 0.5,
         "has_next_page": chance.choice(("rightly", "always", "never", "null")),
         "clock": chance.choice(CLOCKS),
+        "throttle_answer": chance.choice((409, 429)),
+        "byte_order_mark": chance.random() < 0.4,
         "get_many_forms": frozenset(chance.choice(forms)),
     }
     return {name: value for name, value in attributes.items() if chance.random() < 0.5}
@@ -184,10 +191,11 @@ def _fault(chance: random.Random) -> Fault:
     elif kind == "throttle":
         fault.status = chance.choice((409, 429, 503))
         fault.headers = _retry_after(chance)
+        fault.body = chance.choice(("", "", "Wait 3.5 seconds", '{"retry_after": 20}'))
     elif kind == "body":
         fault.status, fault.body = 200, chance.choice(BODIES)
     elif kind == "break":
-        fault.kind = chance.choice(("reset", "reset_in_body", "truncate"))
+        fault.kind = chance.choice(("reset", "reset_in_body", "truncate", "stall"))
     elif kind == "hang":
         fault.kind, fault.seconds, fault.times = "hang", 5.0, 1
     elif kind == "refuse":
