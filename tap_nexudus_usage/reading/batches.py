@@ -52,6 +52,8 @@ class Batches:
         self._largest_accepted = 0
         self._failures_in_a_row = 0
         self._lock = threading.Lock()
+        self._failures_lock = threading.Lock()
+        self._given_up = False
         self._well_read: deque[int] = deque(maxlen=3)
 
     @property
@@ -82,10 +84,11 @@ class Batches:
         try:
             record = self._client.get_one(record_id, tries=tries)
         except (UnansweredError, AccessError) as error:
-            self._failures_in_a_row += 1
-            is_access = isinstance(error, AccessError) and not self._well_read
-            if is_access or self._failures_in_a_row >= MOST_FAILURES_IN_A_ROW:
-                self._look_whether_anything_works(record_id, error)
+            with self._failures_lock:
+                self._failures_in_a_row += 1
+                is_access = isinstance(error, AccessError) and not self._well_read
+                if is_access or self._failures_in_a_row >= MOST_FAILURES_IN_A_ROW:
+                    self._look_whether_anything_works(record_id, error)
             return error
         self._failures_in_a_row = 0
         if record is not None:
@@ -210,11 +213,14 @@ class Batches:
 
     def _look_whether_anything_works(self, record_id: int, error: TapError) -> None:
         """Raise `error` where no other record can be read: then it isn't this Id's own."""
+        if self._given_up:
+            raise error
         self._failures_in_a_row = 0
         ids = self._record_ids
         known = [*self._well_read][::-1] or [ids[-1], ids[len(ids) // 2], ids[0]]
         others = [other for other in known if other != record_id]
         if not any(self._is_there(other) for other in others[:2]):
+            self._given_up = True
             raise error
 
     def _is_there(self, record_id: int) -> bool:
