@@ -11,7 +11,8 @@ import msgspec
 
 from bench.processes import BenchError
 from tap_nexudus_usage import timestamps
-from tap_nexudus_usage.emission.records import DELETED_AT, JSON_TEXT_FIELDS
+from tap_nexudus_usage.emission.records import DELETED_AT
+from tap_nexudus_usage.nexudus.entities import LEDGER
 
 DATE_TIMES = ("BookingFromTime", "BookingToTime", "CreatedOn", "UpdatedOn")
 
@@ -46,7 +47,7 @@ def fingerprint(record: Mapping[str, Any]) -> int:
     for name in DATE_TIMES:
         if same[name] is not None:
             same[name] = timestamps.canonical(same[name])
-    for name in JSON_TEXT_FIELDS:
+    for name in LEDGER.json_text_fields:
         if isinstance(same[name], str):
             same[name] = json.loads(same[name])
     return hash(msgspec.json.encode(same, order="deterministic"))

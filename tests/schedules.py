@@ -13,7 +13,6 @@ from zoneinfo import ZoneInfo
 
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.tenant import offset
-from tap_nexudus_usage.sandbox.tokens import LIST, READ
 
 CLOCK_SPEED = 20_000.0
 """With it a minute of backoff is 3 ms, an hour of Retry-After 180 ms."""
@@ -85,7 +84,7 @@ class Schedule:
 
     records: int
     throttled: bool
-    get_many_role: str
+    get_many_role: Literal["Read", "List"] | None
     tenant: dict[str, Any]
     log_level: str
     state_every: int
@@ -101,7 +100,7 @@ def draw(seed: int) -> Schedule:
     return Schedule(
         records=chance.choice((0, 1, 5, 30, 80)),
         throttled=chance.random() < 0.2,
-        get_many_role=chance.choice((READ, READ, LIST, "nobody's")),
+        get_many_role=chance.choice(("Read", "Read", "List", None)),
         tenant=_tenant(chance),
         log_level=chance.choice(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
         state_every=chance.choice((1, 3, 10, 10_000)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -14,9 +14,6 @@ from tap_nexudus_usage import timestamps
 from tap_nexudus_usage.errors import InvalidRecordError
 
 logger = logging.getLogger(__name__)
-
-JSON_TEXT_FIELDS = frozenset({"LocalizationDetails", "CustomFields"})
-"""Undocumented JSON; as JSON text it is what all of the common targets load."""
 
 DELETED_AT = "_sdc_deleted_at"
 
@@ -39,11 +36,16 @@ class RecordShape:
     types, made from the same schema, lets the good ones pass.
     """
 
-    def __init__(self, schema: Mapping[str, Any]) -> None:
-        """`schema` has one type, or one and null, for each property."""
+    def __init__(self, schema: Mapping[str, Any], json_text_fields: Collection[str]) -> None:
+        """`schema` has one type, or one and null, for each property.
+
+        `json_text_fields` may hold any JSON.
+        """
+        self._json_text_fields = json_text_fields
         properties = schema["properties"]
         self._fields: dict[str, Field] = {
-            name: _field(name, definition) for name, definition in properties.items()
+            name: _field(definition, is_json=name in json_text_fields)
+            for name, definition in properties.items()
         }
         self._blank: dict[str, Any] = dict.fromkeys(properties)
         self._validator = Draft202012Validator(schema)
@@ -86,7 +88,7 @@ class RecordShape:
         checked = {
             name: value
             for name, value in raw.items()
-            if name in self._fields and name not in JSON_TEXT_FIELDS
+            if name in self._fields and name not in self._json_text_fields
         }
         error = best_match(self._validator.iter_errors(checked))
         if error is not None:
@@ -101,11 +103,11 @@ class RecordShape:
             )
 
 
-def _field(name: str, definition: Mapping[str, Any]) -> Field:
+def _field(definition: Mapping[str, Any], *, is_json: bool) -> Field:
     declared = definition["type"]
     names = [declared] if isinstance(declared, str) else declared
     types = frozenset(_PYTHON_TYPES[type_name] for type_name in names)
-    if name in JSON_TEXT_FIELDS:
+    if is_json:
         return types, _json_text
     if definition.get("format") == "date-time":
         return types, _date_time_or_nothing if type(None) in types else timestamps.canonical

@@ -18,20 +18,17 @@ from tap_nexudus_usage.errors import (
 )
 from tap_nexudus_usage.nexudus import pages
 from tap_nexudus_usage.nexudus.decoding import decode
+from tap_nexudus_usage.nexudus.entities import Entity
 from tap_nexudus_usage.nexudus.pages import Page, Record
 from tap_nexudus_usage.nexudus.transport import Authenticator, Call, Transport, UnusableAnswerError
 
 T = TypeVar("T")
-
-PATH = "/api/billing/coworkerextraserviceusehistories"
 
 URL_LIMIT = 2_000
 """Characters; IIS cuts queries at about 2,048 ("Get many")."""
 
 GET_MANY_TRIES = 3
 """Tries of a get many on transient faults: a smaller batch may then do better."""
-
-ENTITY = "CoworkerExtraServiceUseHistory"
 
 ME = "/api/auth/me"
 
@@ -41,9 +38,6 @@ API's."""
 
 TRY_AGAIN = "Try again later; what was emitted so far won't be emitted again"
 CHECK_URL = "Check api_url and any proxy on the way"
-
-READ_ROLE = f"{ENTITY}-Read (get one; some editions want {ENTITY}-List for get many)"
-SEARCH_ROLE = f"{ENTITY}-List (search); with {ENTITY}-Read alone, set record_ids"
 
 
 class GetManyForm(Enum):
@@ -59,12 +53,15 @@ class GetManyForm(Enum):
 
 
 class NexudusClient:
-    """Reads usage records. Methods may be called from several threads."""
+    """Reads records of an entity. Methods may be called from several threads."""
 
-    def __init__(self, api_url: str, transport: Transport, auth: Authenticator) -> None:
+    def __init__(
+        self, api_url: str, transport: Transport, auth: Authenticator, entity: Entity
+    ) -> None:
         """`api_url` without a slash at its end."""
         self._api_url = api_url
-        self._url = f"{api_url}{PATH}"
+        self._entity = entity
+        self._url = f"{api_url}{entity.path}"
         self._transport = transport
         self._auth = auth
 
@@ -89,11 +86,11 @@ class NexudusClient:
         what = f"get one of Id {record_id}"
         url = f"{self._url}/{record_id}"
         try:
-            record = self._call(what, f"{PATH}/{{id}}", url, parse, tries)
+            record = self._call(what, f"{self._entity.path}/{{id}}", url, parse, tries)
         except RefusalError as refusal:
             if refusal.status in GONE and not refusal.is_html:
                 return None
-            raise _error(refusal, READ_ROLE, UnansweredError) from refusal
+            raise _error(refusal, self._role_to_read, UnansweredError) from refusal
         if _record_id(record) != record_id:
             message = (
                 f"{what} was answered with another record, Id {record['Id']!r:.50}. {CHECK_URL}"
@@ -115,7 +112,11 @@ class NexudusClient:
         what = f"get many of {len(record_ids)} Ids"
         parse = _parse_array if form is GetManyForm.ARRAY else partial(pages.parse, number=1)
         page = self._call(
-            what, f"{PATH}{form.value}", self._get_many_url(record_ids, form), parse, GET_MANY_TRIES
+            what,
+            f"{self._entity.path}{form.value}",
+            self._get_many_url(record_ids, form),
+            parse,
+            GET_MANY_TRIES,
         )
         found = {_record_id(record): record for record in page.records}
         others = found.keys() - set(record_ids)
@@ -166,7 +167,8 @@ class NexudusClient:
         `direction` is meant to be ascending: 0, 1 or a word, the API's editions differ.
         Raises AccessError where the user may not search, ApiError, ThrottledError, StoppedError.
         """
-        bounds = {f"from_{ENTITY}_UpdatedOn": since, f"to_{ENTITY}_UpdatedOn": until}
+        updated_on = self._entity.filter("UpdatedOn")
+        bounds = {f"from_{updated_on}": since, f"to_{updated_on}": until}
         query = {
             "page": page,
             "size": size,
@@ -178,18 +180,30 @@ class NexudusClient:
         try:
             return self._call(
                 what,
-                f"{PATH}?page=",
+                f"{self._entity.path}?page=",
                 f"{self._url}?{urlencode(query, safe=':')}",
                 lambda body: pages.parse(body, page),
             )
         except RefusalError as refusal:
-            raise _error(refusal, SEARCH_ROLE) from refusal
+            raise _error(refusal, self._role_to_search) from refusal
+
+    @property
+    def _role_to_read(self) -> str:
+        entity = self._entity
+        return f"{entity.read_role} (get one; some editions want {entity.list_role} for get many)"
+
+    @property
+    def _role_to_search(self) -> str:
+        entity = self._entity
+        return f"{entity.list_role} (search); with {entity.read_role} alone, set record_ids"
 
     def _get_many_url(self, record_ids: Collection[int], form: GetManyForm) -> str:
         ids = f"[{','.join(map(str, record_ids))}]"
         if form is GetManyForm.ARRAY:
             return f"{self._url}/?id={ids}"
-        return f"{self._url}?{ENTITY}_Id={ids}&page=1&size={max(len(record_ids), 1)}"
+        return (
+            f"{self._url}?{self._entity.filter('Id')}={ids}&page=1&size={max(len(record_ids), 1)}"
+        )
 
     def _call(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +10,7 @@ from functools import partial
 from tap_nexudus_usage.clock import Clock
 from tap_nexudus_usage.nexudus.auth import TokenAuth
 from tap_nexudus_usage.nexudus.client import NexudusClient
+from tap_nexudus_usage.nexudus.entities import Entity
 from tap_nexudus_usage.nexudus.session import ApiSession, environment_of
 from tap_nexudus_usage.nexudus.throttle import Throttle
 from tap_nexudus_usage.nexudus.transport import OnAnswer, Tally, Transport
@@ -21,10 +22,11 @@ from tap_nexudus_usage.settings import Settings
 class Connection:
     """What a run reads with, and what tells how it goes."""
 
-    client: NexudusClient
     auth: TokenAuth
     tally: Tally
     throttle: Throttle
+    client: Callable[[Entity], NexudusClient]
+    """A client for an entity."""
 
 
 @contextmanager
@@ -58,8 +60,8 @@ def connect(
         settings.credentials, api_url=settings.api_url, transport=transport, clock=clock
     )
     try:
-        client = NexudusClient(settings.api_url, transport, auth)
-        yield Connection(client, auth, transport.tally, throttle)
+        client = partial(NexudusClient, settings.api_url, transport, auth)
+        yield Connection(auth, transport.tally, throttle, client)
     finally:
         clock.stop()
         transport.close()

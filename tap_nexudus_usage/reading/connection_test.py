@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from tap_nexudus_usage.errors import RefusalError
 from tap_nexudus_usage.nexudus.client import GetManyForm, NexudusClient
 from tap_nexudus_usage.nexudus.connection import Connection
+from tap_nexudus_usage.nexudus.entities import LEDGER
 from tap_nexudus_usage.reading.asking import count
 from tap_nexudus_usage.settings import Settings
 
@@ -21,9 +22,9 @@ def check(connection: Connection, settings: Settings) -> Iterator[str]:
     else:
         yield "Login: the access token is used as it is"
     if settings.record_ids:
-        yield from _check_reading_by_id(connection.client, settings)
+        yield from _check_reading_by_id(connection.client(LEDGER), settings)
     else:
-        yield _check_search(connection.client)
+        yield _check_search(connection.client(LEDGER))
 
 
 def _check_reading_by_id(client: NexudusClient, settings: Settings) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import click
 
 from tap_nexudus_usage.sandbox.records import Ledger
@@ -66,7 +68,7 @@ def main(
     password: str,
     totp_secret: str | None,
     roles: tuple[str, ...],
-    get_many_role: str,
+    get_many_role: Literal["Read", "List"],
     dir_reading: DirReading,
     page_cap: int,
     turmoil: float,
@@ -104,7 +106,7 @@ def main(
         throttled=throttle,
         time_scale=time_scale,
         latency=latency,
-        get_many_role=names[get_many_role],
+        get_many_role=get_many_role,
         tenant=Tenant(
             dir_reading=dir_reading,
             page_cap=page_cap,

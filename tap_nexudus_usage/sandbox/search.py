@@ -10,34 +10,37 @@ from typing import Any
 
 import msgspec
 
+from tap_nexudus_usage.nexudus.entities import Entity
 from tap_nexudus_usage.sandbox.records import Ledger, Record, dotnet, stamp_key
 from tap_nexudus_usage.sandbox.tenant import Tenant
 
-ENTITY = "CoworkerExtraServiceUseHistory"
-
 EQUALITY_FILTERS = {
-    f"{ENTITY}_CoworkerExtraService": "CoworkerExtraServiceId",
-    f"{ENTITY}_Booking": "BookingId",
-    f"{ENTITY}_Booking_FromTime": "BookingFromTime",
-    f"{ENTITY}_Booking_ToTime": "BookingToTime",
-    f"{ENTITY}_Booking_Resource_Name": "BookingResourceName",
-    f"{ENTITY}_CreditUsed": "CreditUsed",
+    # Behind the entity's name.
+    "CoworkerExtraService": "CoworkerExtraServiceId",
+    "Booking": "BookingId",
+    "Booking_FromTime": "BookingFromTime",
+    "Booking_ToTime": "BookingToTime",
+    "Booking_Resource_Name": "BookingResourceName",
+    "CreditUsed": "CreditUsed",
 }
-
-ID_FILTER = f"{ENTITY}_Id"
-"""The second form of get many."""
 
 MINUTE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d", re.ASCII)
 
 
-def search(ledger: Ledger, query: Mapping[str, str], tenant: Tenant) -> dict[str, Any] | None:
+def search(
+    ledger: Ledger, query: Mapping[str, str], tenant: Tenant, entity: Entity
+) -> dict[str, Any] | None:
     """The answer to a search, None where none of the Ids asked for exists.
 
     Raises ValueError for a query that the API would refuse.
     """
-    query = {name: value for name, value in query.items() if name not in tenant.ignored}
+    query = {
+        name.replace(entity.filter(""), ""): value
+        for name, value in query.items()
+        if name not in tenant.ignored
+    }
     if "filter" not in tenant.get_many_forms:
-        query.pop(ID_FILTER, None)
+        query.pop("Id", None)
     page, asked = int(query.get("page", 1)), int(query.get("size", 25))
     size = min(asked, tenant.page_cap)
     if page < 1 or size < 1:
@@ -45,7 +48,7 @@ def search(ledger: Ledger, query: Mapping[str, str], tenant: Tenant) -> dict[str
         raise ValueError(message)
     step = asked if tenant.cap_is_silent else size
     records = _sorted(ledger, query, tenant, page)
-    if ID_FILTER in query and not records:
+    if "Id" in query and not records:
         return None
     first, total = (page - 1) * step, tenant.says_total(len(records))
     shown = records[first : first + size]
@@ -75,7 +78,7 @@ def _listed(ledger: Ledger, record_id: int, tenant: Tenant) -> msgspec.Raw:
 
 def _sorted(ledger: Ledger, query: Mapping[str, str], tenant: Tenant, page: int) -> Sequence[int]:
     """The Ids of all records that the query asks for, in its order."""
-    bounds = [_minute(query, f"{end}_{ENTITY}_UpdatedOn", tenant) for end in ("from", "to")]
+    bounds = [_minute(query, f"{end}_UpdatedOn", tenant) for end in ("from", "to")]
     order_by = query.get("orderBy", "Id")
     descending = tenant.is_descending(query.get("dir"))
     ids = ledger.updated_between(bounds[0] or "", bounds[1] or "~") if any(bounds) else list(ledger)
@@ -110,16 +113,16 @@ def _filters(query: Mapping[str, str], tenant: Tenant) -> list[Callable[[Record]
         for name, field in EQUALITY_FILTERS.items()
         if name in query
     ]
-    if ID_FILTER in query:
-        ids = parse_ids(query[ID_FILTER])
+    if "Id" in query:
+        ids = parse_ids(query["Id"])
         filters.append(lambda record: record["Id"] in ids)
-    if bound := _minute(query, f"from_{ENTITY}_CreatedOn", tenant):
+    if bound := _minute(query, "from_CreatedOn", tenant):
         filters.append(lambda record: stamp_key(record["CreatedOn"]) >= bound)
-    if end := _minute(query, f"to_{ENTITY}_CreatedOn", tenant):
+    if end := _minute(query, "to_CreatedOn", tenant):
         filters.append(lambda record: stamp_key(record["CreatedOn"]) <= end)
-    if least := query.get(f"from_{ENTITY}_CreditUsed"):
+    if least := query.get("from_CreditUsed"):
         filters.append(lambda record: (record["CreditUsed"] or 0) >= int(least))
-    if most := query.get(f"to_{ENTITY}_CreditUsed"):
+    if most := query.get("to_CreditUsed"):
         filters.append(lambda record: (record["CreditUsed"] or 0) <= int(most))
     return filters
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tap_nexudus_usage.nexudus.auth import Totp
+from tap_nexudus_usage.nexudus.entities import ENTITIES, LEDGER
 
 REFRESH_TOKEN_LIFETIME = 15 * 86_400.0
 """Seconds."""
 
-READ = "CoworkerExtraServiceUseHistory-Read"
-LIST = "CoworkerExtraServiceUseHistory-List"
+READ, LIST = LEDGER.read_role, LEDGER.list_role
 ANY = "whoever is logged in"
 
 
@@ -23,7 +23,9 @@ class User:
     username: str = "api.user@example.com"
     password: str = "correct horse"  # noqa: S105 - the sandbox's
     totp_secret: str | None = None
-    roles: frozenset[str] = frozenset({READ, LIST})
+    roles: frozenset[str] = frozenset(
+        role for entity in ENTITIES for role in (entity.read_role, entity.list_role)
+    )
 
 
 @dataclass

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
+from tap_nexudus_usage.nexudus.entities import LEDGER, Entity
 from tap_nexudus_usage.sandbox.faults import Endpoint, Fault
 from tap_nexudus_usage.sandbox.records import Ledger
 from tap_nexudus_usage.sandbox.tenant import Tenant
 from tap_nexudus_usage.sandbox.throttle import GENERAL, POST, Throttle
-from tap_nexudus_usage.sandbox.tokens import READ, Tokens, User
+from tap_nexudus_usage.sandbox.tokens import Tokens, User
 from tap_nexudus_usage.sandbox.turmoil import Turmoil
 
 
@@ -31,24 +33,27 @@ class World:
     """The sandbox's state.
 
     Attributes:
+        others: records of other entities.
         time_scale: how long a second of the API lasts here, in seconds; for the throttle, its
             Retry-After and the tokens' lives. Latency and hangs are in real seconds.
         latency: seconds before each answer.
         longest_query: characters; longer ones are answered `long_query_status` (IIS: 404 or 414).
-        get_many_role: the role that get many needs; the API's editions differ.
+        get_many_role: the role that get many needs, by its ending; the API's editions differ. None:
+            one that nobody has.
         refuse_encoded_brackets: answer 400 to get many with brackets percent-encoded.
         tenant: how it reads what the documents leave open, and what it gets wrong.
         turmoil: changes that happen before each search.
     """
 
     ledger: Ledger
+    others: Mapping[Entity, Ledger] = field(default_factory=dict)
     user: User = field(default_factory=User)
     throttled: bool = False
     time_scale: float = 1.0
     latency: float = 0.0
     longest_query: int = 2_048
     long_query_status: int = 404
-    get_many_role: str = READ
+    get_many_role: Literal["Read", "List"] | None = "Read"
     refuse_encoded_brackets: bool = True
     tenant: Tenant = field(default_factory=Tenant)
     turmoil: Turmoil | None = None
@@ -65,6 +70,10 @@ class World:
         self.calls.clear()
         self.throttle = Throttle(self.now, GENERAL if self.throttled else ())
         self.post_throttle = Throttle(self.now, POST if self.throttled else ())
+
+    def table(self, entity: Entity) -> Ledger:
+        """The records of an entity."""
+        return self.ledger if entity == LEDGER else self.others[entity]
 
     def now(self) -> float:
         """Seconds of the API's time."""

@@ -8,7 +8,6 @@ from collections.abc import Generator, Iterable, Mapping
 from contextlib import ExitStack, closing
 from functools import cached_property, partial
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import SchemaDirectory, Stream, StreamSchema, metrics
@@ -22,8 +21,8 @@ from tap_nexudus_usage.emission.emission import Emission
 from tap_nexudus_usage.emission.emitted import Emitted
 from tap_nexudus_usage.emission.records import DELETED_AT, RecordShape
 from tap_nexudus_usage.errors import OutputError, SettingsError
-from tap_nexudus_usage.nexudus.client import PATH
 from tap_nexudus_usage.nexudus.connection import connect
+from tap_nexudus_usage.nexudus.entities import LEDGER, SCHEMAS
 from tap_nexudus_usage.reading.progress import Progress
 from tap_nexudus_usage.reading.reading import Reading
 
@@ -36,19 +35,13 @@ STATE_EVERY = 10_000
 """Records between two STATE messages, or as many as the state has entries if that is more."""
 
 
-def _schemas() -> Path:
-    """Where the schemas lie: inside the package when installed, beside it in a checkout."""
-    inside = Path(__file__).parents[1] / "schemas"
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "schemas"
-
-
 class UsageStream(Stream):
     """The ledger of consumed extra-service credits (CoworkerExtraServiceUseHistory)."""
 
     name = "coworker_extra_service_use_histories"
     primary_keys = ("Id",)
     replication_key = "UpdatedOn"
-    schema = StreamSchema(SchemaDirectory(_schemas()))
+    schema = StreamSchema(SchemaDirectory(SCHEMAS))
 
     # `RecordShape` sees to types and to unknown fields.
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
@@ -84,9 +77,9 @@ class UsageStream(Stream):
         state = {} if self._is_full_table else self.stream_state
         self._emitted = emitted = Emitted(state, self.replication_key or "")
         self._records_to_next_state = max(STATE_EVERY, len(emitted))
-        emission = Emission(settings, RecordShape(self.schema), emitted)
+        emission = Emission(settings, RecordShape(self.schema, LEDGER.json_text_fields), emitted)
         with (
-            metrics.http_request_counter(self.name, PATH) as counter,
+            metrics.http_request_counter(self.name, LEDGER.path) as counter,
             connect(
                 settings,
                 clock_speed=tap.clock_speed,
@@ -105,7 +98,7 @@ class UsageStream(Stream):
 
             reading = Reading(
                 settings,
-                connection.client,
+                connection.client(LEDGER),
                 emitted,
                 emission,
                 replaces_table=self._version_to_activate is not None,

@@ -12,7 +12,7 @@ from tap_nexudus_usage.nexudus import connection
 from tap_nexudus_usage.nexudus.client import GetManyForm, NexudusClient
 from tap_nexudus_usage.nexudus.pages import Record
 from tap_nexudus_usage.sandbox.faults import Fault
-from tap_nexudus_usage.sandbox.tokens import LIST, READ, User
+from tap_nexudus_usage.sandbox.tokens import READ, User
 
 
 @pytest.mark.parametrize("status", [404, 400, 414, 405, 500])
@@ -35,7 +35,7 @@ def test_every_record_comes_where_get_many_is_refused_for_ever(
 def test_every_record_comes_for_a_user_with_the_role_for_get_one_only(
     make_bench: Callable[..., Bench],
 ) -> None:
-    bench = make_bench(450, user=User(roles=frozenset({READ})), get_many_role=LIST)
+    bench = make_bench(450, user=User(roles=frozenset({READ})), get_many_role="List")
 
     run = bench.read()
 

@@ -86,7 +86,7 @@ def test_an_id_that_does_not_exist_is_told_from_a_missing_role(bench: Bench) -> 
 def test_a_tenant_without_get_many_is_told_what_that_costs(
     make_bench: Callable[..., Bench],
 ) -> None:
-    bench = make_bench(user=User(roles=frozenset({READ})), get_many_role=LIST)
+    bench = make_bench(user=User(roles=frozenset({READ})), get_many_role="List")
 
     finished = run_test(bench)
 

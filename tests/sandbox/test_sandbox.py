@@ -13,8 +13,8 @@ import pytest
 import requests
 from conftest import Bench
 
+from tap_nexudus_usage.nexudus.entities import LEDGER
 from tap_nexudus_usage.nexudus.session import ApiSession
-from tap_nexudus_usage.sandbox.app import ENTITY
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.records import Ledger, dotnet
 from tap_nexudus_usage.sandbox.server import Sandbox
@@ -22,6 +22,8 @@ from tap_nexudus_usage.sandbox.tokens import LIST, READ, User
 from tap_nexudus_usage.sandbox.turmoil import Turmoil
 from tap_nexudus_usage.sandbox.world import World
 from tap_nexudus_usage.timestamps import canonical
+
+ENTITY, ENTITY_NAME = LEDGER.path, LEDGER.name
 
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
@@ -154,11 +156,11 @@ def test_an_expired_token_is_refused(make_bench: Callable[..., Bench]) -> None:
 @pytest.mark.parametrize(
     ("roles", "get_many_role", "one", "many"),
     [
-        ({READ, LIST}, READ, 200, 200),
-        ({READ}, READ, 200, 200),
-        ({READ}, LIST, 200, 401),
-        ({LIST}, LIST, 401, 200),
-        (set(), READ, 401, 401),
+        ({READ, LIST}, "Read", 200, 200),
+        ({READ}, "Read", 200, 200),
+        ({READ}, "List", 200, 401),
+        ({LIST}, "List", 401, 200),
+        (set(), "Read", 401, 401),
     ],
 )
 def test_roles_decide_what_may_be_read(
@@ -310,7 +312,6 @@ def test_dotnet_drops_trailing_zeros() -> None:
 
 
 SEARCH = "orderBy=UpdatedOn&dir=0"
-ENTITY_NAME = "CoworkerExtraServiceUseHistory"
 
 
 def search(bench: Bench, query: str) -> dict[str, Any]:

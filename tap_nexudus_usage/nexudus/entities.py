@@ -1,0 +1,65 @@
+"""The entities that are read, as data: to read another is to add it here, and a schema file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Entity:
+    """An entity of Nexudus's.
+
+    Attributes:
+        name: Nexudus's own; its roles and filters follow from it.
+        path: of its endpoints.
+        stream: how its stream is called, and the file with its JSON schema.
+        json_text_fields: undocumented JSON; as JSON text it is what all of the common targets load.
+        personal_fields: those that hold, or may hold, personal data.
+    """
+
+    name: str
+    path: str
+    stream: str
+    json_text_fields: frozenset[str] = frozenset({"LocalizationDetails", "CustomFields"})
+    personal_fields: frozenset[str] = frozenset({"UpdatedBy"})
+
+    @property
+    def read_role(self) -> str:
+        """The role for get one, in the newest edition for get many, too."""
+        return f"{self.name}-Read"
+
+    @property
+    def list_role(self) -> str:
+        """The role for the search, in an older edition for get many, too."""
+        return f"{self.name}-List"
+
+    def filter(self, what: str) -> str:
+        """A parameter that filters, as in `CoworkerExtraServiceUseHistory_Id`."""
+        return f"{self.name}_{what}"
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of its records; one type, or one and null, for each property."""
+        schema: dict[str, Any] = json.loads((SCHEMAS / f"{self.stream}.json").read_text("utf-8"))
+        return schema
+
+
+def _schemas() -> Path:
+    """Where the schemas lie: inside the package when installed, beside it in a checkout."""
+    inside = Path(__file__).parents[1] / "schemas"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "schemas"
+
+
+SCHEMAS = _schemas()
+
+LEDGER = Entity(
+    name="CoworkerExtraServiceUseHistory",
+    path="/api/billing/coworkerextraserviceusehistories",
+    stream="coworker_extra_service_use_histories",
+)
+"""How customers' extra-service credits were consumed."""
+
+ENTITIES = (LEDGER,)
+"""One stream each."""

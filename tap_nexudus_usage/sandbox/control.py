@@ -1,0 +1,78 @@
+"""`/control`, by which the sandbox is steered; no part of Nexudus."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tap_nexudus_usage.sandbox import responses
+from tap_nexudus_usage.sandbox.faults import Fault
+from tap_nexudus_usage.sandbox.world import World
+
+
+class Control:
+    """Steers the sandbox; no part of Nexudus."""
+
+    def __init__(self, world: World) -> None:
+        """Steer `world`."""
+        self._world = world
+
+    async def list_records(self, _: Request) -> Response:
+        """All records, as an array."""
+        ledger = self._world.ledger
+        return responses.json_of(b"[" + b",".join(ledger.json(i) or b"" for i in ledger) + b"]")
+
+    async def insert_record(self, request: Request) -> Response:
+        """Insert a record with the fields given."""
+        fields = msgspec.json.decode(await request.body())
+        return responses.json(self._world.ledger.insert(fields.pop("Id", None), **fields))
+
+    async def change_record(self, request: Request) -> Response:
+        """Change the fields given; UpdatedOn becomes now unless given."""
+        record_id = request.path_params["record_id"]
+        if self._world.ledger.get(record_id) is None:
+            return Response(status_code=404)
+        return responses.json(
+            self._world.ledger.change(record_id, **msgspec.json.decode(await request.body()))
+        )
+
+    async def delete_record(self, request: Request) -> Response:
+        """Delete a record."""
+        record_id = request.path_params["record_id"]
+        if self._world.ledger.get(record_id) is None:
+            return Response(status_code=404)
+        self._world.ledger.delete(record_id)
+        return Response(status_code=204)
+
+    async def add_fault(self, request: Request) -> Response:
+        """Add a fault, with the attributes of `Fault` as JSON."""
+        try:
+            fault = Fault(**msgspec.json.decode(await request.body()))
+        except TypeError as error:
+            return responses.json({"Message": str(error)}, 400)
+        self._world.faults.append(fault)
+        return responses.json(asdict(fault))
+
+    async def clear_faults(self, _: Request) -> Response:
+        """Let all go well again."""
+        self._world.faults.clear()
+        return Response(status_code=204)
+
+    async def count_calls(self, _: Request) -> Response:
+        """The API's calls so far, by endpoint."""
+        return responses.json(self._world.count())
+
+    async def forget_calls(self, _: Request) -> Response:
+        """Forget the calls so far, and that the throttle let them through."""
+        self._world.forget_calls()
+        return Response(status_code=204)
+
+    async def list_calls(self, _: Request) -> Response:
+        """The API's calls so far, one by one."""
+        calls = self._world.calls
+        return responses.json(
+            [{"endpoint": c.endpoint, "status": c.status, "time": c.time} for c in calls]
+        )
