@@ -14,7 +14,8 @@ import yaml
 from jsonschema import Draft7Validator, Draft202012Validator
 from warehouses.recipes import RECIPES
 
-from tap_nexudus_usage.singer.tap import SETTINGS, TapNexudusUsage
+from tap_nexudus_usage.settings.declared import PROPERTIES
+from tap_nexudus_usage.singer.tap import TapNexudusUsage
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -188,7 +189,7 @@ def settings_table(about: dict[str, Any]) -> str:
     """The README's table, from `--about`."""
     rows = ["| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
     for name, schema in about["settings"].items():
-        if name not in SETTINGS.wrapped:
+        if name not in PROPERTIES:
             continue
         (json_type,) = (item for item in schema["type"] if item != "null")
         kind = " or ".join(schema.get("enum", [])) or schema.get("format", json_type)

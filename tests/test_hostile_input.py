@@ -21,10 +21,10 @@ from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.records import Ledger
 from tap_nexudus_usage.sandbox.server import Sandbox
 from tap_nexudus_usage.sandbox.world import World
-from tap_nexudus_usage.settings import LARGEST_ID, from_config, tidy
-from tap_nexudus_usage.singer.tap import SETTINGS
+from tap_nexudus_usage.settings.checked import from_config
+from tap_nexudus_usage.settings.declared import PROPERTIES
+from tap_nexudus_usage.settings.tidying import LARGEST_ID, tidy
 
-PROPERTIES = SETTINGS.to_dict()["properties"]
 HALF_A_PAIR = "\ud83d"
 DEEP = "[" * 20_000 + "]" * 20_000
 

@@ -16,7 +16,7 @@ from tap_nexudus_usage.errors import (
     UnansweredError,
 )
 from tap_nexudus_usage.nexudus.pages import Record
-from tap_nexudus_usage.settings import Settings
+from tap_nexudus_usage.settings.checked import Settings
 
 logger = logging.getLogger(__name__)
 

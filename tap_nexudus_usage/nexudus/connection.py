@@ -8,14 +8,26 @@ from dataclasses import dataclass
 from functools import partial
 
 from tap_nexudus_usage.clock import Clock
-from tap_nexudus_usage.nexudus.auth import TokenAuth
+from tap_nexudus_usage.nexudus.auth import Credentials, TokenAuth
 from tap_nexudus_usage.nexudus.client import NexudusClient
 from tap_nexudus_usage.nexudus.entities import Entity
 from tap_nexudus_usage.nexudus.session import ApiSession, environment_of
 from tap_nexudus_usage.nexudus.throttle import Throttle
 from tap_nexudus_usage.nexudus.transport import OnAnswer, Tally, Transport
 from tap_nexudus_usage.redaction import Redactor
-from tap_nexudus_usage.settings import Settings
+
+
+@dataclass(frozen=True)
+class ConnectionOptions:
+    """How to reach the API: names, meanings and units are the settings'."""
+
+    credentials: Credentials
+    api_url: str
+    user_agent: str
+    requests_per_minute: int
+    request_timeout: float
+    max_retries: int
+    max_throttle_wait: float
 
 
 @dataclass(frozen=True)
@@ -31,15 +43,15 @@ class Connection:
 
 @contextmanager
 def connect(
-    settings: Settings, *, clock_speed: float, redactor: Redactor, on_answer: OnAnswer
+    options: ConnectionOptions, *, clock_speed: float, redactor: Redactor, on_answer: OnAnswer
 ) -> Iterator[Connection]:
     """A connection; when it is left no thread waits any longer or begins another call.
 
     Raises SettingsError where what the environment says of the way to the API can't be used.
     """
     clock = Clock(clock_speed)
-    throttle = Throttle(clock, settings.requests_per_minute)
-    environment = environment_of(settings.api_url)
+    throttle = Throttle(clock, options.requests_per_minute)
+    environment = environment_of(options.api_url)
     redactor.add(environment.proxy_password)
     transport = Transport(
         clock=clock,
@@ -47,20 +59,18 @@ def connect(
         redactor=redactor,
         new_session=partial(
             ApiSession,
-            user_agent=settings.user_agent,
-            timeout=settings.request_timeout,
+            user_agent=options.user_agent,
+            timeout=options.request_timeout,
             settings=environment.settings,
             proxy=environment.proxy,
         ),
-        max_retries=settings.max_retries,
-        max_throttle_wait=settings.max_throttle_wait,
+        max_retries=options.max_retries,
+        max_throttle_wait=options.max_throttle_wait,
         on_answer=on_answer,
     )
-    auth = TokenAuth(
-        settings.credentials, api_url=settings.api_url, transport=transport, clock=clock
-    )
+    auth = TokenAuth(options.credentials, api_url=options.api_url, transport=transport, clock=clock)
     try:
-        client = partial(NexudusClient, settings.api_url, transport, auth)
+        client = partial(NexudusClient, options.api_url, transport, auth)
         yield Connection(auth, transport.tally, throttle, client)
     finally:
         clock.stop()

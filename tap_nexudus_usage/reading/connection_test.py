@@ -9,7 +9,7 @@ from tap_nexudus_usage.nexudus.client import GetManyForm, NexudusClient
 from tap_nexudus_usage.nexudus.connection import Connection
 from tap_nexudus_usage.nexudus.entities import LEDGER
 from tap_nexudus_usage.reading.asking import count
-from tap_nexudus_usage.settings import Settings
+from tap_nexudus_usage.settings.checked import Settings
 
 
 def check(connection: Connection, settings: Settings) -> Iterator[str]:

@@ -18,7 +18,7 @@ from tap_nexudus_usage.reading.by_search import Search
 from tap_nexudus_usage.reading.deletions import AbsentFromTable, is_proof
 from tap_nexudus_usage.reading.fetch_ahead import fetch_ahead
 from tap_nexudus_usage.reading.minutes import BEGINNING, minute_of
-from tap_nexudus_usage.settings import Settings
+from tap_nexudus_usage.settings.checked import Settings
 
 OnPoll = Callable[[], None]
 """Called while waiting, see `concurrency.fetch_ahead`."""

@@ -81,7 +81,7 @@ class UsageStream(Stream):
         with (
             metrics.http_request_counter(self.name, LEDGER.path) as counter,
             connect(
-                settings,
+                settings.connection,
                 clock_speed=tap.clock_speed,
                 redactor=tap.redactor,
                 on_answer=partial(self._log_answer, counter),

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, TextIO, cast
 import click
 import msgspec
 from singer_sdk import Tap
-from singer_sdk import typing as th
 from singer_sdk.configuration._dict_config import parse_environment_config
 from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers.capabilities import TapCapabilities
@@ -25,7 +24,9 @@ from tap_nexudus_usage.logs import RedactingFilter, add_filter
 from tap_nexudus_usage.nexudus.connection import connect
 from tap_nexudus_usage.reading.connection_test import check
 from tap_nexudus_usage.redaction import Redactor
-from tap_nexudus_usage.settings import Settings, describe, from_config, tidy
+from tap_nexudus_usage.settings.checked import Settings, from_config
+from tap_nexudus_usage.settings.declared import PROPERTIES, json_schema
+from tap_nexudus_usage.settings.tidying import describe, tidy
 from tap_nexudus_usage.singer import json_files
 from tap_nexudus_usage.singer.stream import UsageStream
 from tap_nexudus_usage.singer.writer import BufferedWriter, ComparingStateWriter
@@ -37,190 +38,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SETTINGS = th.PropertiesList(
-    th.Property(
-        "username",
-        th.StringType,
-        secret=True,
-        title="Username",
-        description="Email of the API user.",
-    ),
-    th.Property(
-        "password",
-        th.StringType,
-        secret=True,
-        title="Password",
-        description="Password of the API user. The durable way to log in.",
-    ),
-    th.Property(
-        "totp_secret",
-        th.StringType,
-        secret=True,
-        title="TOTP secret",
-        description=(
-            "Base32 seed of the user's two-factor authentication, where that is on; the code is "
-            "made from it at each login."
-        ),
-    ),
-    th.Property(
-        "refresh_token",
-        th.StringType,
-        secret=True,
-        title="Refresh token",
-        description=(
-            "Alternative start without a password. It rotates in memory and can't be written back, "
-            "so it serves one run."
-        ),
-    ),
-    th.Property(
-        "access_token",
-        th.StringType,
-        secret=True,
-        title="Access token",
-        description="A ready-made bearer token, used as it is.",
-    ),
-    th.Property(
-        "client_id",
-        th.StringType,
-        title="Client Id",
-        description=(
-            "Sent as the client_id header of logins, so that they don't end another integration's "
-            "refresh token. Unset: tap-nexudus-usage where a password is given, else none."
-        ),
-    ),
-    th.Property(
-        "record_ids",
-        th.ArrayType(th.IntegerType),
-        title="Record Ids",
-        description=(
-            "The Ids to read, as an array or as text with commas (environment variables). None: "
-            "the whole ledger is searched."
-        ),
-    ),
-    th.Property(
-        "record_ids_file",
-        th.StringType,
-        title="Record Ids file",
-        description=(
-            "Path of a text or CSV file, one Id a line or a column Id; adds to record_ids."
-        ),
-    ),
-    th.Property(
-        "start_date",
-        th.DateTimeType,
-        title="Start date",
-        description="Ignore records whose UpdatedOn is earlier.",
-    ),
-    th.Property(
-        "lookback_hours",
-        th.IntegerType(minimum=0),
-        default=26,
-        title="Lookback (hours)",
-        description="Search only: how far behind the bookmark to read again.",
-    ),
-    th.Property(
-        "emit_activate_version_messages",
-        th.BooleanType,
-        default=False,
-        title="Emit ACTIVATE_VERSION",
-        description=(
-            "With full table replication: let the target delete, after a complete read, what is no "
-            "longer in Nexudus."
-        ),
-    ),
-    th.Property(
-        "on_missing_record",
-        th.StringType,
-        allowed_values=["warn", "fail", "tombstone"],
-        default="warn",
-        title="On a missing record",
-        description="What to do about a configured Id that the API no longer has.",
-    ),
-    th.Property(
-        "on_invalid_record",
-        th.StringType,
-        allowed_values=["fail", "warn"],
-        default="fail",
-        title="On an invalid record",
-        description="What to do about a record that breaks the schema; warn skips it.",
-    ),
-    th.Property(
-        "batch_size",
-        th.IntegerType(minimum=1, maximum=200),
-        default=200,
-        title="Batch size",
-        description=(
-            "Ids per get-many call, fewer where the URL would exceed its limit; 1 = always get one."
-        ),
-    ),
-    th.Property(
-        "page_size",
-        th.IntegerType(minimum=1, maximum=1000),
-        default=1000,
-        title="Page size",
-        description="Records per search page.",
-    ),
-    th.Property(
-        "max_concurrent_requests",
-        th.IntegerType(minimum=1, maximum=16),
-        default=4,
-        title="Concurrent requests",
-        description="How many calls may be under way at once.",
-    ),
-    th.Property(
-        "requests_per_minute",
-        th.IntegerType(minimum=0),
-        default=120,
-        title="Requests per minute",
-        description=(
-            "Pace, together with the other published limits (one call per 100 ms, 5,000 an hour, "
-            "200,000 a day); 0 switches all pacing off."
-        ),
-    ),
-    th.Property(
-        "request_timeout",
-        th.NumberType(exclusive_minimum=0),
-        default=60,
-        title="Request timeout (seconds)",
-        description="Seconds to wait for the connection, and for each part of an answer.",
-    ),
-    th.Property(
-        "max_retries",
-        th.IntegerType(minimum=1),
-        default=8,
-        title="Tries",
-        description=(
-            "Tries of one call on transient faults, with exponential backoff of at most 60 seconds."
-        ),
-    ),
-    th.Property(
-        "max_throttle_wait",
-        th.NumberType(minimum=0),
-        default=3900,
-        title="Longest throttle wait (seconds)",
-        description="Seconds that one call may wait in all when the API throttles.",
-    ),
-    th.Property(
-        "api_url",
-        th.StringType,
-        default="https://spaces.nexudus.com",
-        title="API address",
-        description="Base address of the API; plain http only for loopback addresses.",
-    ),
-    th.Property(
-        "user_agent",
-        th.StringType,
-        title="User agent",
-        description="Sent with each call. Unset: tap-nexudus-usage/<version>.",
-    ),
-)
-
 
 class TapNexudusUsage(Tap):
     """Singer tap for Nexudus's ledger of consumed extra-service credits."""
 
     name = "tap-nexudus-usage"
-    config_jsonschema = SETTINGS.to_dict()
+    config_jsonschema = json_schema()
     message_writer_class = BufferedWriter
     capabilities: ClassVar[list[CapabilitiesEnum]] = [*Tap.capabilities, TapCapabilities.TEST]
 
@@ -306,7 +129,7 @@ class TapNexudusUsage(Tap):
         config: dict[str, Any] = {}
         for name, schema in cls.config_jsonschema["properties"].items():
             variable = f"{cls._env_var_prefix}{name.upper()}"
-            as_text = {"type": ["string"]} if name in SETTINGS.wrapped else schema
+            as_text = {"type": ["string"]} if name in PROPERTIES else schema
             try:
                 config |= parse_environment_config(
                     {"properties": {name: as_text}}, cls._env_var_prefix
@@ -353,7 +176,7 @@ class TapNexudusUsage(Tap):
             return
         tap = cls._make(ctx.params.get("config"))
         with connect(
-            tap.settings,
+            tap.settings.connection,
             clock_speed=tap.clock_speed,
             redactor=tap.redactor,
             on_answer=lambda *_: None,

@@ -9,7 +9,7 @@ import pytest
 from conftest import Bench
 
 from tap_nexudus_usage.errors import SettingsError
-from tap_nexudus_usage.settings import Settings
+from tap_nexudus_usage.settings.checked import Settings
 from tap_nexudus_usage.singer.tap import TapNexudusUsage
 
 LOGIN = {"username": "u@example.com", "password": "p"}
@@ -28,21 +28,23 @@ def refusal(**config: Any) -> str:
 def test_defaults_are_the_promised_ones() -> None:
     given = settings()
 
-    assert given.credentials.client_id == "tap-nexudus-usage"
+    assert given.connection.credentials.client_id == "tap-nexudus-usage"
     assert given.record_ids == ()
     assert given.lookback_hours == 26
     assert (given.on_missing_record, given.on_invalid_record) == ("warn", "fail")
     assert (given.batch_size, given.page_size, given.max_concurrent_requests) == (200, 1000, 4)
-    assert (given.requests_per_minute, given.request_timeout) == (120, 60)
-    assert (given.max_retries, given.max_throttle_wait) == (8, 3900)
-    assert given.api_url == "https://spaces.nexudus.com"
-    assert given.user_agent == f"tap-nexudus-usage/{TapNexudusUsage.get_plugin_version()}"
+    assert (given.connection.requests_per_minute, given.connection.request_timeout) == (120, 60)
+    assert (given.connection.max_retries, given.connection.max_throttle_wait) == (8, 3900)
+    assert given.connection.api_url == "https://spaces.nexudus.com"
+    assert (
+        given.connection.user_agent == f"tap-nexudus-usage/{TapNexudusUsage.get_plugin_version()}"
+    )
 
 
 def test_no_client_id_without_a_password() -> None:
     tap = TapNexudusUsage(config={"refresh_token": "r"})
 
-    assert tap.settings.credentials.client_id is None
+    assert tap.settings.connection.credentials.client_id is None
 
 
 @pytest.mark.parametrize(
@@ -172,7 +174,7 @@ def test_a_setting_out_of_bounds_is_named_without_its_value(name: str, value: ob
 
 @pytest.mark.parametrize("url", ["http://localhost:1", "http://127.0.0.2", "http://[::1]:8080/"])
 def test_plain_http_is_for_loopback(url: str) -> None:
-    assert settings(api_url=url).api_url == url.rstrip("/")
+    assert settings(api_url=url).connection.api_url == url.rstrip("/")
 
 
 def test_several_mistakes_are_told_at_once() -> None:
@@ -207,7 +209,7 @@ def test_settings_are_read_from_the_environment(
     tap = TapNexudusUsage(parse_env_config=True)
 
     assert tap.settings.record_ids == (first, second)
-    assert tap.settings.request_timeout == 2.5
+    assert tap.settings.connection.request_timeout == 2.5
     tap.sync_all()
     assert bench.world.count()["many"] == 1
 
