@@ -217,34 +217,46 @@ def test_a_traceback_comes_at_debug_level_before_the_last_line(bench: Bench) -> 
     assert "CRITICAL" in finished.last_line
 
 
-def test_a_thread_that_is_about_to_log_does_not_get_the_last_word() -> None:
-    script = """
-import logging, sys, threading
+ABOUT_TO_LOG = """
+import logging, threading
 from tap_nexudus_usage.logs import silence_other_threads
 
 passed, told = threading.Event(), threading.Event()
 
-class LateHandler(logging.StreamHandler):
-    def acquire(self):
+class SlowHandler(logging.StreamHandler):
+    def filter(self, record):
+        passes = super().filter(record)
         if threading.current_thread() is not threading.main_thread():
             passed.set()
-            told.wait()
-        super().acquire()
+            told.wait(60)
+        return passes
 
-logging.basicConfig(handlers=[LateHandler()])
-threading.Thread(target=logging.error, args=("late",), daemon=True).start()
-passed.wait()
+logging.basicConfig(handlers=[SlowHandler()])
+late = threading.Thread(target=logging.error, args=("late",), daemon=True)
+late.start()
+assert passed.wait(60), "Handler.handle doesn't ask Handler.filter any more"
 silence_other_threads()
 logging.error("last")
 told.set()
-threading.Event().wait(0.1)
+late.join(0.2)
 """
+"""A thread whose record has passed the filters when the others are silenced."""
+
+
+def test_a_thread_that_is_about_to_log_does_not_get_the_last_word() -> None:
     finished = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+        [sys.executable, "-c", ABOUT_TO_LOG],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
 
-    assert finished.returncode == 0
-    assert finished.stderr == "ERROR:root:last\n"
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stderr == "ERROR:root:last\n", (
+        "Handler.handle writes without the lock that Handler.acquire takes, "
+        "on which silence_other_threads relies"
+    )
 
 
 def test_an_encoded_bracket_is_never_sent(bench: Bench) -> None:
