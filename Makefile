@@ -23,10 +23,10 @@ test: .venv/installed ## Run the quick tests
 
 test-long: .venv/installed ## Run all tests but the warehouses', with many more examples (half an hour)
 	SEARCH_EXAMPLES=5000 FAULT_SCHEDULES=3000 HOSTILE_EXAMPLES=1000 \
-		$(BIN)/pytest -m "not warehouse"
+		$(BIN)/pytest -m "not warehouse" --timeout=3600
 
 test-warehouses: .venv/installed ## Load warehouses with real targets, and compare row by row
-	$(BIN)/pytest -m warehouse --numprocesses=0 tests/warehouses
+	$(BIN)/pytest -m warehouse --numprocesses=0 --timeout=1200 tests/warehouses
 
 # Options: REPEAT=3, ONLY=by-id or ONLY=by-id-2000.
 bench: .venv/bench/installed ## Measure the tap beside a bare script (half an hour)

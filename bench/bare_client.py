@@ -45,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", type=Path, required=True)
     config = json.loads(parser.parse_args().config.read_text(encoding="utf-8"))
-    connection = HTTPConnection(urlsplit(config["api_url"]).netloc)
+    connection = HTTPConnection(urlsplit(config["api_url"]).netloc, timeout=60)
     start = time.perf_counter()
     calls = sum(1 for _ in bodies(connection, config))
     print(json.dumps({"calls": calls, "seconds": time.perf_counter() - start}))

@@ -116,7 +116,7 @@ def by_search(api: Api, since: str) -> Iterator[dict[str, Any]]:
     """All records updated since a minute; some come twice. One page is fetched ahead."""
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(api.get, f"{SEARCH}&{SINCE}={since}")
-        while (page := future.result())["HasNextPage"]:
+        while (page := future.result(600))["HasNextPage"]:
             last = minute(page["Records"][-1])
             future = pool.submit(api.get, f"{SEARCH}&{SINCE}={last}")
             yield from page["Records"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,10 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
 LAUNCHER = Path(__file__).with_name("launcher.py")
+
+
+LONGEST_RUN = 1_800.0
+"""Seconds after which a contender is taken for one that never ends."""
 
 
 class BenchError(Exception):
@@ -30,15 +35,26 @@ class Took:
 def run(command: Sequence[str], stdout: Path) -> Took:
     """Run a command, an absolute path first, its output into a file; raises BenchError."""
     stderr = stdout.with_suffix(".log")
-    launched = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-I", "-S", LAUNCHER, stdout, stderr, *command],
         cwd=PROJECT,
         env=_environment(),
         stdout=subprocess.PIPE,
         text=True,
-        check=True,
-    )
-    took = json.loads(launched.stdout)
+        start_new_session=True,
+    ) as launcher:
+        try:
+            measured, _ = launcher.communicate(timeout=LONGEST_RUN)
+        except BaseException as error:
+            # The launcher alone would leave behind what it has launched.
+            os.killpg(launcher.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                message = f"{' '.join(command)} took longer than {LONGEST_RUN:.0f} s"
+                raise BenchError(message) from error
+            raise
+    if launcher.returncode:
+        raise subprocess.CalledProcessError(launcher.returncode, launcher.args)
+    took = json.loads(measured)
     if code := took.pop("code"):
         last_lines = "\n".join(stderr.read_text(encoding="utf-8").splitlines()[-5:])
         message = f"{' '.join(command)} ended with {code}:\n{last_lines}"

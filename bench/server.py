@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import subprocess
 import sys
 import urllib.request
@@ -19,6 +20,8 @@ from bench.workloads import Workload
 COMMAND = Path(sys.executable).with_name("nexudus-sandbox")
 STOP_AFTER = 4 * 3_600
 """Seconds; only for a bench that was killed."""
+LONGEST_START = 60.0
+"""Seconds."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,14 @@ def serve(workload: Workload) -> Iterator[Server]:
     command += [*throttle, "--stop-after", str(STOP_AFTER)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            if process.stdout is None or not (line := process.stdout.readline()):
+            if process.stdout is None:
+                message = "no pipe"
+                raise RuntimeError(message)
+            is_up, _, _ = select.select([process.stdout], [], [], LONGEST_START)
+            if not is_up or not (line := process.stdout.readline()):
                 message = "The sandbox didn't start"
                 raise RuntimeError(message)
             yield Server(line.split()[-1])
         finally:
-            process.terminate()
+            # Not asked to end: nothing would bound the wait for it.
+            process.kill()

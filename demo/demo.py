@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,9 @@ PROJECT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 STREAM = "coworker_extra_service_use_histories"
 CHANGES = 5
+LONGEST_START = 60.0
+LONGEST_COMMAND = 900.0
+"""Seconds; an installation downloads."""
 
 CREDITS = """
     WITH lines AS (
@@ -50,13 +54,16 @@ def say(text: str) -> None:
 @contextlib.contextmanager
 def sandbox() -> Iterator[str]:
     """A sandbox of 300 records; gives its address, and ends with the context."""
-    command = [str(BIN / "nexudus-sandbox"), "--records", "300", "--stop-after", "600"]
+    command = [str(BIN / "nexudus-sandbox"), "--records", "300", "--stop-after", "3600"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
+            if not select.select([process.stdout], [], [], LONGEST_START)[0]:
+                sys.exit("The sandbox doesn't start.")
             yield process.stdout.readline().split()[-1]
         finally:
-            process.terminate()
+            # Not asked to end: nothing would bound the wait for it.
+            process.kill()
 
 
 def control(url: str, method: str = "GET", fields: dict[str, Any] | None = None) -> Any:
@@ -78,6 +85,7 @@ def meltano(*args: str, env: dict[str, str]) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
+        timeout=LONGEST_COMMAND,
     )
     if finished.returncode:
         print(finished.stdout)

@@ -39,6 +39,7 @@ class Postgres:
             capture_output=True,
             text=True,
             check=True,
+            timeout=60,
         )
         return finished.stdout.splitlines()
 
@@ -87,7 +88,7 @@ def wait_for(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
     """Wait until the server takes connections."""
     deadline = time.monotonic() + 60.0
     while server.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 10):
             return
         time.sleep(0.05)
     pytest.fail(f"PostgreSQL doesn't start: {log.read_text(encoding='utf-8')}")

@@ -27,6 +27,9 @@ from typing_extensions import Self
 LONGEST_ORDER = 65_536
 """Bytes."""
 
+LONGEST_WAIT = 60.0
+"""Seconds, for what takes a moment on an idle machine, and may take a hundred on a busy one."""
+
 STRICT = [
     "-Werror",
     # The SDK's warning, by date: what was green would turn red of itself.
@@ -39,7 +42,7 @@ class Drain(threading.Thread):
     """Reads a pipe to its end, or goes away after so many bytes."""
 
     def __init__(self, most: int | None = None) -> None:
-        super().__init__()
+        super().__init__(daemon=True)
         self._read_end, self.write_end = os.pipe()
         self._most = sys.maxsize if most is None else most
         self.content = b""
@@ -52,6 +55,12 @@ class Drain(threading.Thread):
                 if not chunk:
                     break
                 self.content += chunk
+
+    def finish(self) -> bytes:
+        """What was read, once nobody can write any more."""
+        self.join(LONGEST_WAIT)
+        assert not self.is_alive(), "a process that still runs holds the pipe"
+        return self.content
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,7 @@ class TapServer:
 
     def __enter__(self) -> Self:
         self._socket, theirs = socket.socketpair()
+        self._socket.settimeout(LONGEST_WAIT)
         # Calls under way when a run ends are left to their sockets.
         command = [sys.executable, *STRICT, "-Wignore::ResourceWarning", __file__]
         self._process = subprocess.Popen(command, stdin=theirs)
@@ -85,7 +95,7 @@ class TapServer:
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
-        self._process.wait(timeout=30)
+        self._process.wait(LONGEST_WAIT)
 
     def run(self, order: Order) -> Finished:
         """Run the tap to its end."""
@@ -93,15 +103,13 @@ class TapServer:
         pid = self.start(order, stdout.write_end, stderr.write_end)
         os.close(stdout.write_end)
         os.close(stderr.write_end)
-        if not self.has_ended(60):
+        if not self.has_ended(2 * LONGEST_WAIT):
             os.kill(pid, signal.SIGKILL)
-        code = self.wait()
-        stdout.join()
-        stderr.join()
-        return Finished(code, stdout.content.decode(), stderr.content.decode())
+        code = self.exit_code()
+        return Finished(code, stdout.finish().decode(), stderr.finish().decode())
 
     def start(self, order: Order, stdout: int, stderr: int) -> int:
-        """Run the tap with those file descriptors; its process id. `wait` has to follow."""
+        """Run the tap with those file descriptors; its process id. `exit_code` has to follow."""
         message = json.dumps(asdict(order)).encode()
         socket.send_fds(self._socket, [message], [stdout, stderr])
         return int(self._receive())
@@ -110,7 +118,7 @@ class TapServer:
         """Whether the tap ends within `seconds`."""
         return bool(select.select([self._socket], [], [], seconds)[0])
 
-    def wait(self) -> int:
+    def exit_code(self) -> int:
         """The exit code, once the tap has ended; negative where a signal ended it."""
         return int(self._receive())
 

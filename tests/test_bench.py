@@ -30,6 +30,7 @@ def test_the_quick_bench_fills_every_column_and_draws_both_plots(tmp_path: Path)
         capture_output=True,
         text=True,
         check=False,
+        timeout=240,
     )
     assert finished.returncode == 0, finished.stderr
     results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))

@@ -29,7 +29,7 @@ from tap_nexudus_usage.sandbox.tokens import User
 
 SCHEDULES = int(os.environ.get("FAULT_SCHEDULES", "200"))
 
-LONGEST_RUN = 30.0
+LONGEST_RUN = 60.0
 """Seconds, after which a run counts as one that never ends."""
 
 SIGNALS = {
@@ -111,12 +111,9 @@ class Campaign:
         os.close(out)
         os.close(stderr.write_end)
         self._interfere(pid, planned)
-        code = self._server.wait()
-        stderr.join()
-        if stdout is None:
-            return Outcome(code, Path("output.jsonl").read_bytes(), stderr.content.decode())
-        stdout.join()
-        return Outcome(code, stdout.content, stderr.content.decode())
+        code = self._server.exit_code()
+        written = Path("output.jsonl").read_bytes() if stdout is None else stdout.finish()
+        return Outcome(code, written, stderr.finish().decode())
 
     def _interfere(self, pid: int, planned: PlannedRun) -> None:
         """Send the signal planned when its moment comes; end a run that doesn't end."""

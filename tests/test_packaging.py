@@ -33,6 +33,7 @@ def run(*command: str | Path, cwd: Path) -> str:
         capture_output=True,
         text=True,
         check=False,
+        timeout=240,
     )
     assert finished.returncode == 0, finished.stderr
     return finished.stdout

@@ -30,6 +30,7 @@ def checkout(tmp_path: Path) -> Path:
         capture_output=True,
         text=True,
         check=True,
+        timeout=60,
     )
     copy = tmp_path / "checkout"
     for name in listed.stdout.splitlines():
@@ -51,7 +52,7 @@ def run(block: str, folder: Path, path: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=240,
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
 
@@ -72,7 +73,7 @@ def test_no_command_is_forgotten() -> None:
 
 def test_pip_installs_the_tap(checkout: Path, tmp_path: Path) -> None:
     venv = tmp_path / "venv"
-    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+    subprocess.run([sys.executable, "-m", "venv", venv], check=True, timeout=240)
 
     run(block_with("pip install ."), checkout, f"{venv}/bin:{os.environ['PATH']}")
 

@@ -6,6 +6,7 @@ makes the run red in the end; the others are loaded all the same.
 
 import os
 import subprocess
+import threading
 from collections import deque
 
 import dagster as dg
@@ -13,6 +14,9 @@ import dagster as dg
 ACCOUNTS = ("lisbon", "porto")
 LOADER = "target-postgres"
 TABLE = "coworker_extra_service_use_histories"
+
+LONGEST_LOAD = 12 * 3600
+"""Seconds after which a load is ended, should anything in it hang."""
 
 RETRIES = dg.RetryPolicy(
     max_retries=2,
@@ -42,6 +46,8 @@ def ledger_of(account: str) -> dg.AssetsDefinition:
             meltano_run(account), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as process:
             assert process.stdout is not None
+            timer = threading.Timer(LONGEST_LOAD, process.terminate)
+            timer.start()
             try:
                 for line in process.stdout:
                     context.log.info(line.rstrip())
@@ -50,6 +56,8 @@ def ledger_of(account: str) -> dg.AssetsDefinition:
                 # Without, a run that is cancelled would wait for Meltano to end by itself.
                 process.terminate()
                 raise
+            finally:
+                timer.cancel()
         if process.returncode:
             message = f"{account} isn't loaded:\n{''.join(last_lines)}"
             raise dg.Failure(message)

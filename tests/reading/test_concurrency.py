@@ -34,7 +34,7 @@ def fetchers() -> list[threading.Thread]:
 
 def assert_all_over(bench: Bench) -> None:
     """Threads end with the call they are in, and no call follows."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while fetchers():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -101,7 +101,7 @@ def test_faults_and_slow_answers_leave_no_thread(slow_bench: Bench) -> None:
         Fault("hang", endpoints=("one",), skip=200, times=3),
     ]
 
-    run = slow_bench.read(request_timeout=0.2, max_retries=8)
+    run = slow_bench.read(request_timeout=0.5, max_retries=8)
 
     assert run.ids == list(slow_bench.ledger)
     assert slow_bench.world.tokens.grants <= 3
@@ -112,14 +112,14 @@ def test_a_failed_call_is_raised_while_an_earlier_one_still_runs() -> None:
     never = threading.Event()
 
     def calls() -> Iterator[Callable[[], int]]:
-        yield lambda: int(never.wait(30))
+        yield lambda: int(never.wait(60))
         yield lambda: 1 // 0
 
     begin = time.monotonic()
     with pytest.raises(ZeroDivisionError):
         next(fetch_ahead(calls(), threads=2, on_poll=lambda: None))
 
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 30
     never.set()
 
 

@@ -108,13 +108,14 @@ def test_a_terminal_gets_a_bar(bench: Bench) -> None:
         except OSError:
             pass  # how a terminal ends on Linux
 
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     with Path("out.jsonl").open("wb") as out:
         command = [sys.executable, "-m", "tap_nexudus_usage", "--config", "config.json"]
-        finished = subprocess.run(command, stdout=out, stderr=write, check=False, timeout=60)
+        finished = subprocess.run(command, stdout=out, stderr=write, check=False, timeout=120)
     os.close(write)
-    watcher.join()
+    watcher.join(60)
+    assert not watcher.is_alive()
     os.close(read)
 
     assert finished.returncode == 0

@@ -105,7 +105,7 @@ def test_a_ready_made_token_is_tested_by_reading(bench: Bench) -> None:
 def test_a_hanging_answer_is_given_up(bench: Bench) -> None:
     bench.world.faults.append(Fault("hang", endpoints=("one",)))
 
-    finished = run_test(bench, request_timeout=0.1, max_retries=1)
+    finished = run_test(bench, request_timeout=0.5, max_retries=1)
 
     assert finished.code == 1
     assert "no answer within request_timeout" in finished.last_line

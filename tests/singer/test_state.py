@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from conftest import Bench, run_measured, run_tap_with
 from outcomes import STREAM, Finished
+from tap_server import LONGEST_WAIT
 
 from tap_nexudus_usage.errors import ApiError, SettingsError
 from tap_nexudus_usage.sandbox.faults import Fault
@@ -176,7 +177,7 @@ class Process:
         )
 
     def finish(self) -> Finished:
-        stdout, stderr = self.popen.communicate(timeout=30)
+        stdout, stderr = self.popen.communicate(timeout=LONGEST_WAIT)
         return Finished(self.popen.returncode, stdout, stderr)
 
 
@@ -192,7 +193,7 @@ def is_full(pipe: int) -> bool:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + LONGEST_WAIT
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -212,14 +213,13 @@ def test_a_signal_ends_the_run_with_its_state(
         "busy": [],
     }
     bench.world.faults += faults[kind]
-    process = Process(bench.settings(batch_size=1))
+    # Whatever is under way would last longer than this test waits.
+    process = Process(bench.settings(batch_size=1, request_timeout=600))
     wait_for(lambda: len(bench.world.calls) >= 50)
-    before = time.monotonic()
 
     process.popen.send_signal(signum)
     finished = process.finish()
 
-    assert time.monotonic() - before < 5
     assert finished.code == code
     assert f"Stopped by SIG{'TERM' if code == 143 else 'INT'}" in finished.last_line
     assert finished.run.messages[-1]["type"] == "STATE"
@@ -240,9 +240,14 @@ def test_a_second_signal_ends_the_process_at_once(make_bench: Callable[..., Benc
     with pytest.raises(subprocess.TimeoutExpired):
         process.popen.wait(timeout=0.5)
 
-    process.popen.send_signal(signal.SIGTERM)
+    def has_ended() -> bool:
+        # One that comes before the first was seen to counts as the same.
+        process.popen.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+        return process.popen.poll() is not None
 
-    assert process.popen.wait(timeout=5) == 143
+    wait_for(has_ended)
+    assert process.popen.returncode == 143
     process.finish()
 
 
@@ -250,15 +255,12 @@ def test_a_reader_that_goes_away_is_told(make_bench: Callable[..., Bench]) -> No
     bench = make_bench(3_000)
     process = Process(bench.settings())
     assert process.popen.stdout is not None
-    assert process.popen.stderr is not None
     process.popen.stdout.readline()
     process.popen.stdout.close()
 
-    stderr = process.popen.stderr.read()
-    code = process.popen.wait(timeout=30)
-    process.popen.stderr.close()
+    _, stderr = process.popen.communicate(timeout=LONGEST_WAIT)
 
-    assert code == 1
+    assert process.popen.returncode == 1
     assert "The target stopped reading" in stderr.strip().splitlines()[-1]
     assert "Traceback" not in stderr
 
@@ -277,10 +279,11 @@ def test_an_interrupted_process_leaves_no_half_line(make_bench: Callable[..., Be
     with os.fdopen(read, "rb") as pipe:
         chunks.append(pipe.read(4_096))
         process.send_signal(signal.SIGTERM)
-        reader = threading.Thread(target=lambda: chunks.append(pipe.read()))
+        reader = threading.Thread(target=lambda: chunks.append(pipe.read()), daemon=True)
         reader.start()
-        process.wait(timeout=30)
-        reader.join()
+        process.wait(LONGEST_WAIT)
+        reader.join(LONGEST_WAIT)
+        assert not reader.is_alive()
     for line in b"".join(chunks).splitlines():
         json.loads(line)
 

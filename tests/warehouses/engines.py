@@ -187,7 +187,7 @@ def emulator(folder: Path) -> Iterator[tuple[str, str]]:
             started = json.loads(line)
             yield started["address"], json.dumps(started["service_account"])
         finally:
-            process.terminate()
+            process.kill()
 
 
 ENGINES: dict[str, Callable[[Path], AbstractContextManager[Warehouse]]] = {

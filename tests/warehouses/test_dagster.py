@@ -82,7 +82,7 @@ def test_accounts_are_loaded_at_once_and_a_login_that_fails_is_tried_again(
     dagster: Dagster,
 ) -> None:
     lisbon, porto = (bench.world for bench in dagster.accounts.values())
-    lisbon.faults.append(Fault(kind="hang", endpoints=["search"], seconds=6.0))
+    lisbon.faults.append(Fault(kind="hang", endpoints=["search"], seconds=15.0))
     porto.faults.append(Fault(endpoints=["token"], status=400))
 
     code, output = dagster.run()
