@@ -24,6 +24,8 @@ def silence_other_threads() -> None:
     """
     this_thread = threading.get_ident()
     add_filter(lambda record: record.thread == this_thread)
+    # Handler.handle holds it while it writes, which it takes by `acquire` up to Python 3.12, and
+    # itself from 3.13 on.
     for handler in _handlers():
         handler.acquire()
 
