@@ -9,8 +9,8 @@ PIN := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --n
 	--no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-warehouses bench lint format types audit constraints \
-	constraints-warehouses clean
+.PHONY: help demo test test-pythons test-long test-warehouses bench lint format types wheels \
+	audit constraints constraints-warehouses clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 25
@@ -20,6 +20,10 @@ demo: .venv/installed ## Run the tap under Meltano against a sandbox, twice
 
 test: .venv/installed ## Run the quick tests
 	$(BIN)/pytest
+
+# Option: AT_LEAST=3, how many Pythons have to be found.
+test-pythons: .venv/installed ## Run the quick tests on every supported Python that is found
+	$(BIN)/python -m tools.pythons $(if $(AT_LEAST),--at-least $(AT_LEAST))
 
 test-long: .venv/installed ## Run all tests but the warehouses', with many more examples (half an hour)
 	SEARCH_EXAMPLES=5000 FAULT_SCHEDULES=3000 HOSTILE_EXAMPLES=1000 \
@@ -44,8 +48,11 @@ format: .venv/installed ## Mend style
 types: .venv/installed ## Check types
 	$(BIN)/mypy
 
+wheels: .venv/installed ## Check that every supported Python installs from wheels
+	$(BIN)/python -m tools.wheels
+
 audit: .venv/installed ## Look for known vulnerabilities in the pinned versions
-	$(BIN)/python tools/audit.py constraints.txt
+	$(BIN)/python -m tools.audit constraints.txt
 
 constraints: .venv/installed ## Pin the newest versions of everything
 	$(PIN) --python-version 3.10 --extra sandbox --group dev \

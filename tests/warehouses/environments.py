@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
+from tools.pythons import find
 
 CHECKOUT = Path(__file__).parents[2]
 REQUIREMENTS = Path(__file__).parent / "environments"
@@ -26,7 +26,7 @@ def environment(name: str, pythons: Sequence[str] = ANY) -> Path:
     folder, requirements = CACHE / name, REQUIREMENTS / f"{name}.txt"
     made_from = folder / "requirements.txt"
     if not made_from.exists() or made_from.read_bytes() != requirements.read_bytes():
-        python = find_python(pythons)
+        python = find(pythons)
         if python is None:
             wanted = " or ".join(pythons)
             pytest.skip(f"{name} needs Python {wanted}, and there is none on this machine")
@@ -40,31 +40,3 @@ def environment(name: str, pythons: Sequence[str] = ANY) -> Path:
 def uv(*arguments: str | Path) -> None:
     """Run uv; what it says belongs to the test's output if it fails."""
     subprocess.run([UV, "--quiet", *arguments], check=True, timeout=600)
-
-
-def find_python(versions: Sequence[str]) -> Path | None:
-    """The first Python of these versions, inside the PATH or outside."""
-    for version in versions:
-        options = ["--system", "--no-project", "--no-python-downloads"]
-        found = subprocess.run(
-            [str(UV), "python", "find", *options, version],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        if found.returncode == 0:
-            return Path(found.stdout.strip())
-        for folder in homes_of_pythons():
-            for python in sorted(folder.glob(f"{version}*/bin/python{version}")):
-                return python
-    return None
-
-
-def homes_of_pythons() -> Iterator[Path]:
-    """Where pyenv keeps its Pythons, even if neither PATH nor HOME says so, and beside this one."""
-    if root := os.environ.get("PYENV_ROOT"):
-        yield Path(root) / "versions"
-    for home in (Path.home(), Path(pwd.getpwuid(os.geteuid()).pw_dir)):
-        yield home / ".pyenv" / "versions"
-    yield Path(sys.base_prefix).parent

@@ -20,8 +20,9 @@ from outcomes import STREAM, Finished
 
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.singer.tap import TapNexudusUsage
+from tools.pythons import find
 from warehouses.engines import ENGINES
-from warehouses.environments import CHECKOUT, environment, find_python
+from warehouses.environments import CHECKOUT, environment
 from warehouses.meltano import TAP, TIMEOUT, Project, at_rest, child_of
 from warehouses.pipeline import wait_until
 from warehouses.warehouse import Warehouse, in_lower_case
@@ -87,7 +88,7 @@ def emitted(finished: Finished) -> int:
 
 @pytest.mark.parametrize("name", ["postgres", "snowflake", "bigquery"])
 def test_a_loader_has_the_settings_that_meltano_yml_names(installed: Project, name: str) -> None:
-    if name == "bigquery" and find_python(("3.11",)) is None:
+    if name == "bigquery" and find(("3.11",)) is None:
         pytest.skip("target-bigquery needs Python 3.11, and there is none on this machine")
     loader = f"target-{name}"
 
