@@ -16,6 +16,7 @@ from warehouses.recipes import RECIPES
 
 from tap_nexudus_usage.settings.declared import PROPERTIES
 from tap_nexudus_usage.singer.tap import TapNexudusUsage
+from tools.wheels import supported_pythons
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -169,12 +170,39 @@ def test_the_hubs_definition_is_in_the_hubs_order(hub_yml: dict[str, Any]) -> No
 
 
 def test_the_hubs_definition_names_the_pythons_of_the_package(hub_yml: dict[str, Any]) -> None:
-    classifiers = re.findall(
-        r'"Programming Language :: Python :: (3\.\d+)"',
-        (PROJECT / "pyproject.toml").read_text(encoding="utf-8"),
-    )
+    assert hub_yml["supported_python_versions"] == supported_pythons()
 
-    assert hub_yml["supported_python_versions"] == classifiers
+
+def test_the_workflow_tests_on_the_pythons_of_the_package() -> None:
+    test = read_yaml(".github/workflows/checks.yml")["jobs"]["test"]
+
+    assert test["strategy"]["matrix"]["python"] == supported_pythons()
+
+
+def test_every_command_of_make_that_is_told_of_is_there() -> None:
+    targets = set(
+        re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    )
+    jobs = read_yaml(".github/workflows/checks.yml")["jobs"].values()
+    steps = [step["run"] for job in jobs for step in job["steps"] if "run" in step]
+    documents = [path.read_text(encoding="utf-8") for path in PROJECT.glob("*.md")]
+    told = [*steps, *re.findall(r"`(make [^`]+)`", "\n".join(documents))]
+
+    assert len(steps) >= 6
+    assert len(told) >= 15
+    for command in told:
+        make, *words = command.split()
+        assert make == "make"
+        assert {word for word in words if "=" not in word} <= targets, command
+
+
+def test_who_reports_a_problem_is_asked_what_the_test_of_the_connection_says() -> None:
+    templates = sorted(PROJECT.glob(".github/ISSUE_TEMPLATE/*.yml"))
+
+    assert len(templates) == 2
+    for template in templates:
+        fields = {part.get("id"): part for part in read_yaml(str(template))["body"]}
+        assert "tap-nexudus-usage --config config.json --test" in str(fields["test"])
 
 
 def test_env_example_names_settings_only(about: dict[str, Any]) -> None:
@@ -221,16 +249,25 @@ def test_the_readme_explains_every_last_line() -> None:
             assert part.strip() in code, f"No message says: {part}"
 
 
+def named_tests(text: str) -> list[tuple[str, str]]:
+    """The tests that a text names, each a file and a function that are there."""
+    named = re.findall(r"`([\w/]*test_\w+\.py)::(test_\w+)`", text)
+    for file, test in named:
+        assert f"def {test}(" in (PROJECT / "tests" / file).read_text(encoding="utf-8")
+    return named
+
+
 def test_each_guarantee_names_tests_that_exist() -> None:
     section = README.partition("## Guarantees")[2].partition("\n## ")[0]
     guarantees = [part for part in section.split("\n- **")[1:] if not part.startswith("Limits")]
 
     assert len(guarantees) >= 8
     for guarantee in guarantees:
-        named = re.findall(r"`([\w/]*test_\w+\.py)::(test_\w+)`", guarantee)
-        assert named, f"No test proves: {guarantee}"
-        for file, test in named:
-            assert f"def {test}(" in (PROJECT / "tests" / file).read_text(encoding="utf-8")
+        assert named_tests(guarantee), f"No test proves: {guarantee}"
+
+
+def test_what_is_promised_about_secrets_names_tests_that_exist() -> None:
+    assert named_tests((PROJECT / "SECURITY.md").read_text(encoding="utf-8"))
 
 
 def test_the_figures_in_the_readme_are_the_benchs() -> None:
@@ -296,7 +333,7 @@ def test_the_recipes_load_as_meltano_yml_does(meltano_yml: dict[str, Any], engin
 
 def test_links_within_the_project_lead_somewhere() -> None:
     for document in [
-        PROJECT / "README.md",
+        *PROJECT.glob("*.md"),
         *PROJECT.glob("docs/*.md"),
         *PROJECT.glob("examples/*/*.md"),
     ]:
