@@ -2,7 +2,7 @@
 
 As a script it is that process. It takes one order at a time from the socket on stdin: arguments,
 environment and the like as JSON, with the child's stdout and stderr; it answers with the child's
-process id, and with its exit code once it has ended.
+process id, and with its exit code once it has ended, each a line.
 """
 
 from __future__ import annotations
@@ -123,8 +123,12 @@ class TapServer:
         return int(self._receive())
 
     def _receive(self) -> Any:
-        answer = self._socket.recv(100)
-        assert answer, "the server has died"
+        # One after the other: where this process is slow, two have come.
+        answer = bytearray()
+        while not answer.endswith(b"\n"):
+            received = self._socket.recv(1)
+            assert received, "the server has died"
+            answer += received
         return json.loads(answer)
 
 
@@ -143,9 +147,9 @@ def serve(connection: socket.socket) -> Order | None:
             return order
         for fd in fds:
             os.close(fd)
-        connection.sendall(str(pid).encode())
+        connection.sendall(f"{pid}\n".encode())
         _, status = os.waitpid(pid, 0)
-        connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+        connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
 
 
 def main() -> int:
