@@ -41,7 +41,11 @@ def sandbox() -> Iterator[None]:
         yield
 
 
-TestSdkSuite = get_tap_test_class(TapNexudusUsage, config=SDK_CONFIG)
+# Of a column without a value, here `_sdc_deleted_at`, the suite says so, unless another column was
+# tested before in the same process.
+TestSdkSuite = pytest.mark.filterwarnings("ignore:No records were available to test")(
+    get_tap_test_class(TapNexudusUsage, config=SDK_CONFIG)
+)
 
 
 def catalog_of(bench: Bench) -> dict[str, Any]:
