@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -16,7 +17,6 @@ from tap_nexudus_usage.errors import (
     UnansweredError,
 )
 from tap_nexudus_usage.nexudus.pages import Record
-from tap_nexudus_usage.settings.checked import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -24,12 +24,21 @@ IDS_PER_LINE = 100
 """Ids named in one line of the log."""
 
 
+@dataclass(frozen=True)
+class Rules:
+    """What the settings of these names say of records that could be emitted."""
+
+    on_missing_record: str
+    on_invalid_record: str
+    start_date: str | None
+
+
 class Emission:
     """Decides on one record after the other, in a single run."""
 
-    def __init__(self, settings: Settings, shape: RecordShape, emitted: Emitted) -> None:
+    def __init__(self, rules: Rules, shape: RecordShape, emitted: Emitted) -> None:
         """`emitted` is what the target already has."""
-        self._settings = settings
+        self._rules = rules
         self._shape = shape
         self._emitted = emitted
         self._missing: list[int] = []
@@ -44,7 +53,7 @@ class Emission:
         try:
             record = self._shape.conform(raw)
         except InvalidRecordError as error:
-            if self._settings.on_invalid_record == "fail":
+            if self._rules.on_invalid_record == "fail":
                 raise
             self._invalid += 1
             logger.warning("Skipped: %s", error)
@@ -53,7 +62,7 @@ class Emission:
 
     def choose_missing(self, record_id: int) -> dict[str, Any] | None:
         """The tombstone to emit for an Id that doesn't exist, if any."""
-        if self._settings.on_missing_record == "tombstone" and record_id in self._emitted:
+        if self._rules.on_missing_record == "tombstone" and record_id in self._emitted:
             logger.info("Id %d is gone: a tombstone is emitted", record_id)
             return self._shape.tombstone(record_id)
         self._missing.append(record_id)
@@ -74,7 +83,7 @@ class Emission:
     @property
     def left_something_out(self) -> bool:
         """Whether the target lacks records that exist, because the settings say so."""
-        return bool(self._invalid or self._unanswered or self._settings.start_date is not None)
+        return bool(self._invalid or self._unanswered or self._rules.start_date is not None)
 
     def finish(self) -> None:
         """Say what the reader of the target's table would miss.
@@ -93,7 +102,7 @@ class Emission:
             logger.warning("%d records skipped: they break the schema", self._invalid)
         if not self._missing:
             return
-        if self._settings.on_missing_record == "fail":
+        if self._rules.on_missing_record == "fail":
             message = (
                 f"{len(self._missing)} configured Ids don't exist in Nexudus, or this user may not "
                 f"see them: {_named(self._missing)}. All others were emitted. Remove these Ids, or "
@@ -108,7 +117,7 @@ class Emission:
 
     def _is_due(self, record: dict[str, Any]) -> bool:
         updated_on = record.get("UpdatedOn")
-        start_date = self._settings.start_date
+        start_date = self._rules.start_date
         if start_date is not None and updated_on is not None and updated_on < start_date:
             return False
         if self._emitted.differs(record["Id"], updated_on):

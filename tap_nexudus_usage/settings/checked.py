@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tap_nexudus_usage import timestamps
+from tap_nexudus_usage.emission.emission import Rules
 from tap_nexudus_usage.errors import SettingsError
 from tap_nexudus_usage.nexudus.auth import Credentials, Totp
 from tap_nexudus_usage.nexudus.connection import ConnectionOptions
@@ -31,11 +32,9 @@ class Settings:
     """Everything a run needs to know, checked. Names, meanings and units as in the README."""
 
     connection: ConnectionOptions
+    rules: Rules
     record_ids: tuple[int, ...]
-    start_date: str | None
     lookback_hours: int
-    on_missing_record: str
-    on_invalid_record: str
     batch_size: int
     page_size: int
     max_concurrent_requests: int
@@ -57,11 +56,13 @@ def from_config(config: Mapping[str, Any], *, default_user_agent: str) -> Settin
             max_retries=config["max_retries"],
             max_throttle_wait=_seconds(config, "max_throttle_wait"),
         ),
+        rules=Rules(
+            on_missing_record=config["on_missing_record"],
+            on_invalid_record=config["on_invalid_record"],
+            start_date=_start_date(config.get("start_date")),
+        ),
         record_ids=record_ids(config),
-        start_date=_start_date(config.get("start_date")),
         lookback_hours=min(config["lookback_hours"], LONGEST_LOOKBACK),
-        on_missing_record=config["on_missing_record"],
-        on_invalid_record=config["on_invalid_record"],
         batch_size=config["batch_size"],
         page_size=config["page_size"],
         max_concurrent_requests=config["max_concurrent_requests"],

@@ -23,8 +23,8 @@ from tap_nexudus_usage.emission.records import DELETED_AT, RecordShape
 from tap_nexudus_usage.errors import OutputError, SettingsError
 from tap_nexudus_usage.nexudus.connection import connect
 from tap_nexudus_usage.nexudus.entities import LEDGER, SCHEMAS
-from tap_nexudus_usage.reading.progress import Progress
-from tap_nexudus_usage.reading.reading import Reading
+from tap_nexudus_usage.run.progress import Progress
+from tap_nexudus_usage.run.reading import Reading
 
 if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context
@@ -77,7 +77,9 @@ class UsageStream(Stream):
         state = {} if self._is_full_table else self.stream_state
         self._emitted = emitted = Emitted(state, self.replication_key or "")
         self._records_to_next_state = max(STATE_EVERY, len(emitted))
-        emission = Emission(settings, RecordShape(self.schema, LEDGER.json_text_fields), emitted)
+        emission = Emission(
+            settings.rules, RecordShape(self.schema, LEDGER.json_text_fields), emitted
+        )
         with (
             metrics.http_request_counter(self.name, LEDGER.path) as counter,
             connect(

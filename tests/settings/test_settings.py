@@ -31,7 +31,7 @@ def test_defaults_are_the_promised_ones() -> None:
     assert given.connection.credentials.client_id == "tap-nexudus-usage"
     assert given.record_ids == ()
     assert given.lookback_hours == 26
-    assert (given.on_missing_record, given.on_invalid_record) == ("warn", "fail")
+    assert (given.rules.on_missing_record, given.rules.on_invalid_record) == ("warn", "fail")
     assert (given.batch_size, given.page_size, given.max_concurrent_requests) == (200, 1000, 4)
     assert (given.connection.requests_per_minute, given.connection.request_timeout) == (120, 60)
     assert (given.connection.max_retries, given.connection.max_throttle_wait) == (8, 3900)

@@ -95,7 +95,7 @@ class Reading:
 
     def _tells_deletion(self, record_id: int) -> bool:
         """Whether the absence of this Id has consequences beyond a line in the log."""
-        told = self._settings.on_missing_record
+        told = self._settings.rules.on_missing_record
         return (
             self._replaces_table
             or told == "fail"
@@ -105,7 +105,7 @@ class Reading:
     def _by_search(self, on_poll: OnPoll) -> Generator[dict[str, Any] | None, None, None]:
         settings = self._settings
         horizon = self._emitted.begin_by_search(timedelta(hours=settings.lookback_hours))
-        bounds = (bound for bound in (horizon, settings.start_date) if bound is not None)
+        bounds = (bound for bound in (horizon, settings.rules.start_date) if bound is not None)
         since = minute_of(max(bounds, default=BEGINNING))
         self._search = search = Search(self._client, since, page_size=settings.page_size)
         with closing(search.records(on_poll)) as found:

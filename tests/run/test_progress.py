@@ -20,7 +20,7 @@ from conftest import Bench, run_tap_with
 
 from tap_nexudus_usage.clock import Clock
 from tap_nexudus_usage.nexudus import connection
-from tap_nexudus_usage.reading import progress
+from tap_nexudus_usage.run import progress
 from tap_nexudus_usage.sandbox.faults import Fault
 
 
