@@ -27,7 +27,7 @@ from tap_nexudus_usage.redaction import Redactor
 from tap_nexudus_usage.settings.checked import Settings, from_config
 from tap_nexudus_usage.settings.declared import PROPERTIES, json_schema
 from tap_nexudus_usage.settings.tidying import describe, tidy
-from tap_nexudus_usage.singer import json_files
+from tap_nexudus_usage.singer import catalogs, json_files
 from tap_nexudus_usage.singer.stream import UsageStream
 from tap_nexudus_usage.singer.writer import BufferedWriter, ComparingStateWriter
 
@@ -50,10 +50,11 @@ class TapNexudusUsage(Tap):
     clock_speed: ClassVar[float] = 1.0
     """How fast the throttle's time runs; the tests' taps raise it with the sandbox's."""
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, catalog: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Take the arguments of `singer_sdk.Tap`; raises SettingsError."""
         self.redactor = Redactor()
         self._terminated_by: int | None = None
+        self._given_catalog = catalog
         super().__init__(**kwargs)
         self._state_writer = self._comparing_state_writer = ComparingStateWriter(self.writer)
 
@@ -70,6 +71,13 @@ class TapNexudusUsage(Tap):
     def discover_streams(self) -> list[UsageStream]:
         """The one stream there is; no call is made."""
         return [UsageStream(self)]
+
+    @override
+    def setup_mapper(self) -> None:
+        """Set up the stream maps, for the catalog as we understand it; raises SettingsError."""
+        if self._given_catalog is not None:
+            self._input_catalog = catalogs.complete(self._given_catalog, self.discover_streams())
+        super().setup_mapper()
 
     @override
     def load_state(self, state: dict[str, Any]) -> None:

@@ -146,19 +146,6 @@ def test_deselected_fields_stay_out(bench: Bench) -> None:
     assert bench.read(catalog=catalog, state=run.state).ids == []
 
 
-def test_a_deselected_stream_makes_no_call(bench: Bench) -> None:
-    catalog = catalog_of(bench)
-    catalog["streams"][0]["metadata"][0]["metadata"]["selected"] = False
-    for entry in catalog["streams"][0]["metadata"]:
-        if entry["breadcrumb"] == []:
-            entry["metadata"]["selected"] = False
-
-    run = bench.read(catalog=catalog)
-
-    assert run.records == []
-    assert bench.count_calls() == 0
-
-
 def test_flattening_works(bench: Bench) -> None:
     run = bench.read(flattening_enabled=True, flattening_max_depth=1)
 
