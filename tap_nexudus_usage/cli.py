@@ -79,10 +79,7 @@ def _explain(error: BaseException) -> tuple[bool, str, int]:
         return False, str(error), 1
 
     import click  # noqa: PLC0415 - as in _run
-    from singer_sdk.exceptions import MappingError  # noqa: PLC0415
 
-    if isinstance(error, MappingError):
-        return False, f"Setting stream_maps is wrong: {error}", 1
     if isinstance(error, click.ClickException):
         return False, error.format_message(), error.exit_code
     return True, f"This is a bug in the tap, please report it: {type(error).__name__}: {error}", 1

@@ -6,27 +6,28 @@ import logging
 import sys
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import ExitStack, closing
-from functools import cached_property, partial
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import SchemaDirectory, Stream, StreamSchema, metrics
 from singer_sdk.helpers.conform import TypeConformanceLevel
-from singer_sdk.mapper import SameRecordTransform
-from singer_sdk.singerlib import Metadata, MetadataMapping, RecordMessage
+from singer_sdk.singerlib import Metadata, MetadataMapping
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from typing_extensions import override
 
 from tap_nexudus_usage.emission.emission import Emission
 from tap_nexudus_usage.emission.emitted import Emitted
 from tap_nexudus_usage.emission.records import DELETED_AT, RecordShape
-from tap_nexudus_usage.errors import OutputError, SettingsError
+from tap_nexudus_usage.errors import OutputError
 from tap_nexudus_usage.nexudus.connection import connect
 from tap_nexudus_usage.nexudus.entities import LEDGER, SCHEMAS
 from tap_nexudus_usage.run.progress import Progress
 from tap_nexudus_usage.run.reading import Reading
+from tap_nexudus_usage.singer.output import Output
 
 if TYPE_CHECKING:
+    from singer_sdk.helpers._batch import BatchConfig
     from singer_sdk.helpers.types import Context
 
     from tap_nexudus_usage.singer.tap import TapNexudusUsage
@@ -56,7 +57,7 @@ class UsageStream(Stream):
         self._nexudus_tap = tap
         self._emitted = Emitted({}, "")
         self._records_to_next_state = STATE_EVERY
-        self._writes_records = True
+        self._was_written = False
         self._records: Generator[dict[str, Any], None, None] | None = None
         self._version_to_activate: int | None = None
         self._may_activate = False
@@ -106,17 +107,29 @@ class UsageStream(Stream):
                 replaces_table=self._version_to_activate is not None,
             )
             for record in stack.enter_context(closing(reading.records(on_poll))):
+                self._was_written = False
                 if record is not None:
                     # A copy, where the SDK drops deselected fields from what it is given.
-                    yield record if self._is_emitted_whole else dict(record)
-                    emission.remember(record)
-                    self._wrote_one()
-                progress.advance(emitted=record is not None)
+                    yield record if self._output.takes_whole else dict(record)
+                    if self._was_written:
+                        emission.remember(record)
+                        self._wrote_one()
+                    else:
+                        self._pass_over(record)
+                progress.advance(emitted=self._was_written)
                 tap.raise_if_terminated()
             progress.counts = reading.counts
             if self._version_to_activate is not None:
                 self._may_activate = reading.is_complete(on_poll)
         emission.finish()
+
+    def _pass_over(self, record: dict[str, Any]) -> None:
+        """Go on after a record that a map's filter has dropped, without taking it for emitted.
+
+        By Id it comes as soon as the filter lets it; a search doesn't go back for it.
+        """
+        if record[DELETED_AT] is None:
+            self._emitted.advance(record.get(self.replication_key or ""))
 
     @property
     def _is_full_table(self) -> bool:
@@ -150,45 +163,21 @@ class UsageStream(Stream):
         if not message.startswith("An unhandled error occurred"):
             super().log(message, *args, level=level, **kwargs)
 
-    @cached_property
-    def _is_emitted_whole(self) -> bool:
-        """Whether nothing selected, mapped or flattened makes a message differ from its record."""
-        stream_map, *others = self.stream_maps
-        return (
-            not others
-            and type(stream_map) is SameRecordTransform
-            and not stream_map.flattening_enabled
-            and all(self.mask["properties", name] for name in self.schema["properties"])
-        )
+    @override
+    def _write_schema_message(self) -> None:
+        """Write SCHEMA, the stream's first message, if records can follow."""
+        self._output = Output(self, self._nexudus_tap.writer)
+        super()._write_schema_message()
 
     @override
     def _write_record_message(self, record: dict[str, Any]) -> None:
-        """Write a RECORD as the SDK does, who takes a long way to where nothing is to be done."""
-        if not self._is_emitted_whole:
-            super()._write_record_message(record)
-            return
-        self._nexudus_tap.writer.write_record(
-            self.stream_maps[0].stream_alias, record, self._stream_version
-        )
+        """Write what becomes of a record, and remember whether anything does."""
+        self._was_written = self._output.write(record)
         self.state_manager.is_flushed = False
 
     @override
     def _process_record(self, record: dict[str, Any], *_: Any, **__: Any) -> None:
         """Do nothing: there are no child streams."""
-
-    @override
-    def _generate_record_messages(
-        self, record: dict[str, Any]
-    ) -> Generator[RecordMessage, None, None]:
-        """Put a failing stream map into words; raises SettingsError."""
-        try:
-            yield from super()._generate_record_messages(record)
-        except Exception as error:
-            message = (
-                f"Setting stream_maps fails on the record with Id {record.get('Id')}: {error}. "
-                "Does the expression allow for null? Tombstones have nothing but their Id"
-            )
-            raise SettingsError(message) from error
 
     # The SDK's private parts, replaced because the state here is more than a bookmark: it has to be
     # right after every record, in whatever order they come, and whatever ends the run.
@@ -208,15 +197,18 @@ class UsageStream(Stream):
         """Leave the state alone: `get_records` sees to it, once the record is written."""
 
     @override
+    def _sync_batches(self, batch_config: BatchConfig, context: Context | None = None) -> None:
+        """Sync as without batches; what would be a RECORD gets into the files."""
+        with self.get_batch_counter() as counter:
+            for _ in self._sync_records(context):
+                pass
+            counter.increment(self._output.files)
+
+    @override
     def _sync_records(
         self, context: Context | None = None, *, write_messages: bool = True
     ) -> Generator[dict[str, Any], Any, Any]:
-        """Sync as the SDK does, and write STATE when that fails or is stopped, too.
-
-        BATCH files are the exception: a record counts as written with its file, which the SDK
-        follows with a STATE, so what was read since must not be covered by another one.
-        """
-        self._writes_records = write_messages
+        """Sync as the SDK does, and write STATE when that fails or is stopped, too."""
         # The SDK leaves a STATE out that equals the one before; the last one is what counts as this
         # run's, so it is written even if nothing has changed.
         self._nexudus_tap.write_next_state()
@@ -226,8 +218,7 @@ class UsageStream(Stream):
             # After half a line, a STATE could be taken for one that covers it.
             raise
         except BaseException:
-            if write_messages:
-                self._write_state_now()
+            self._write_state_now()
             raise
         finally:
             # A record that could not be written leaves them suspended, and calls going on.
@@ -235,9 +226,12 @@ class UsageStream(Stream):
                 self._records.close()
 
     def _wrote_one(self) -> None:
-        """Write a STATE from time to time, the more rarely the longer it is."""
+        """Write a STATE from time to time, the more rarely the longer it is.
+
+        It would cut a batch's file short, so it waits for the end of one.
+        """
         self._records_to_next_state -= 1
-        if self._records_to_next_state <= 0 and self._writes_records:
+        if self._records_to_next_state <= 0 and self._output.is_between_files:
             self._write_state_now()
             self._records_to_next_state = max(STATE_EVERY, len(self._emitted))
 
@@ -247,7 +241,8 @@ class UsageStream(Stream):
 
     @override
     def _write_state_message(self) -> None:
-        """Write a STATE, without what no later run needs."""
+        """Write a STATE, without what no later run needs, after all that it covers."""
+        self._output.flush()
         self._emitted.prune()
         super()._write_state_message()
 
@@ -269,7 +264,7 @@ class UsageStream(Stream):
         super().finalize_state_progress_markers(state)
         if self._version_to_activate is None:
             return
-        if self._may_activate and self._writes_records:
+        if self._may_activate and self._output.version is not None:
             super()._write_activate_version_message(self._version_to_activate)
         else:
             self.log(

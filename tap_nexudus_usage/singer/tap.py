@@ -27,7 +27,7 @@ from tap_nexudus_usage.redaction import Redactor
 from tap_nexudus_usage.settings.checked import Settings, from_config
 from tap_nexudus_usage.settings.declared import PROPERTIES, json_schema
 from tap_nexudus_usage.settings.tidying import describe, tidy
-from tap_nexudus_usage.singer import catalogs, json_files
+from tap_nexudus_usage.singer import batches, catalogs, json_files, maps
 from tap_nexudus_usage.singer.stream import UsageStream
 from tap_nexudus_usage.singer.writer import BufferedWriter, ComparingStateWriter
 
@@ -74,10 +74,27 @@ class TapNexudusUsage(Tap):
 
     @override
     def setup_mapper(self) -> None:
-        """Set up the stream maps, for the catalog as we understand it; raises SettingsError."""
+        """Set up the stream maps, for the catalog as we understand it; raises SettingsError.
+
+        A stream of which they leave nothing isn't read: the SDK reads it, drops every record, and
+        covers all of them by its state.
+        """
         if self._given_catalog is not None:
             self._input_catalog = catalogs.complete(self._given_catalog, self.discover_streams())
-        super().setup_mapper()
+        maps.check(self.config.get("stream_maps", {}), self.streams)
+        try:
+            super().setup_mapper()
+        except Exception as error:
+            raise maps.in_words(error) from error
+        selected = [stream for stream in self.streams.values() if stream.selected]
+        for stream in selected:
+            if maps.removes(stream.stream_maps):
+                stream.selected = False
+            elif self.config.get("on_missing_record") == "tombstone":
+                maps.try_tombstone(self.config.get("stream_maps", {}), stream)
+        if not any(stream.selected for stream in selected):
+            message = "Setting stream_maps removes all that is selected, so nothing would be read"
+            raise SettingsError(message)
 
     @override
     def load_state(self, state: dict[str, Any]) -> None:
@@ -110,18 +127,23 @@ class TapNexudusUsage(Tap):
         properties = self.config_jsonschema["properties"]
         self._config = tidy(self._config, properties)
         validator = JSONSchemaValidator(self.config_jsonschema)
-        # `Settings` looks at the Ids themselves, of which there may be many.
-        record_ids = self._config.get("record_ids")
-        if isinstance(record_ids, list):
-            self._config["record_ids"] = []
+        # `Settings` looks at the Ids themselves, of which there may be many; `maps` at the maps.
+        aside = {
+            name: value
+            for name, value in self._config.items()
+            if name == "stream_maps" or (name == "record_ids" and isinstance(value, list))
+        }
+        for name in aside:
+            del self._config[name]
         # Besides, this puts the defaults into the config.
         errors = sorted(describe(error) for error in validator.iter_errors(self._config))
-        if isinstance(record_ids, list):
-            self._config["record_ids"] = record_ids
+        self._config |= aside
         if raise_errors:
             if errors:
                 raise SettingsError("; ".join(errors))
             _ = self.settings
+            if batch_config := self._config.get("batch_config"):
+                batches.check(batch_config)
             for name in sorted(self._config.keys() - properties):
                 logger.warning("There is no setting %.100r; it is ignored", name)
         return errors

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Bench, run_tap, run_tap_with
+from conftest import Bench, run_tap_with
 from outcomes import STREAM, Finished, Run
+
+from tap_nexudus_usage.singer.tap import TapNexudusUsage
 
 Catalog = dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def discovered() -> Catalog:
-    catalog: Catalog = json.loads(run_tap("--discover").stdout)
-    return catalog
-
-
 @pytest.fixture
-def catalog(discovered: Catalog) -> Catalog:
-    return copy.deepcopy(discovered)
+def catalog() -> Catalog:
+    """What discovery gives."""
+    catalog: Catalog = json.loads(TapNexudusUsage(validate_config=False).catalog_json_text)
+    return catalog
 
 
 def metadata_of(catalog: Catalog, *path: str) -> dict[str, Any]:
