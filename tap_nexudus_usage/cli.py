@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from tap_nexudus_usage.errors import OutputError, SettingsError, TapError, Terminated
-from tap_nexudus_usage.logs import silence_other_threads
+from tap_nexudus_usage.errors import OutputError, TapError, Terminated
+from tap_nexudus_usage.logs import configured, silence_other_threads
 
 if TYPE_CHECKING:
     from tap_nexudus_usage.singer.tap import TapNexudusUsage
@@ -47,11 +47,8 @@ def _run(args: Sequence[str] | None, tap_class: type[TapNexudusUsage] | None) ->
     from tap_nexudus_usage.singer import tap, writer  # noqa: PLC0415
 
     tap_class = tap_class or tap.TapNexudusUsage
-    try:
-        command = tap_class.cli
-    except ValueError as error:
-        message = f"TAP_NEXUDUS_USAGE_LOGLEVEL or LOGLEVEL is wrong: {error}"
-        raise SettingsError(message) from error
+    chosen = tap_class
+    command = configured(lambda: chosen.cli)
     code: int | None = command.main(args, prog_name=tap_class.name, standalone_mode=False)
     writer.BufferedWriter().flush()
     return code or 0
