@@ -35,7 +35,7 @@ _SHAPE = Draft202012Validator(
                 "properties": {
                     # Parquet has a type for each column of a file, which the SDK guesses.
                     "format": {"enum": ["jsonl"]},
-                    "compression": {"enum": ["gzip", "none", None]},
+                    "compression": {"enum": ["gzip", "none"]},
                 },
             },
             "storage": {

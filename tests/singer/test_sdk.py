@@ -1,14 +1,11 @@
-"""The SDK's own suite, and what the SDK gives besides: maps, selection, flattening, batches."""
+"""The SDK's own suite, and what the SDK gives besides: maps, selection, flattening."""
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Iterator
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import pytest
 from conftest import SEED, Bench
@@ -16,7 +13,6 @@ from outcomes import STREAM
 from singer_sdk.testing import get_tap_test_class
 
 from tap_nexudus_usage.errors import SettingsError
-from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.records import Ledger
 from tap_nexudus_usage.sandbox.server import Sandbox
 from tap_nexudus_usage.sandbox.world import World
@@ -150,53 +146,3 @@ def test_flattening_works(bench: Bench) -> None:
     run = bench.read(flattening_enabled=True, flattening_max_depth=1)
 
     assert run.records == [bench.expected(record_id) for record_id in bench.ledger]
-
-
-@pytest.fixture
-def batch_config(tmp_path: Path) -> dict[str, Any]:
-    return {
-        "encoding": {"format": "jsonl", "compression": "gzip"},
-        "storage": {"root": f"file://{tmp_path}/batches"},
-        "batch_size": 8,
-    }
-
-
-def batched(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The records in the files of all BATCH messages."""
-    return [
-        json.loads(line)
-        for message in messages
-        if message["type"] == "BATCH"
-        for url in message["manifest"]
-        for line in gzip.open(urlparse(url).path, "rt", encoding="utf-8")
-    ]
-
-
-def test_batches_work(bench: Bench, tmp_path: Path, batch_config: dict[str, Any]) -> None:
-    (tmp_path / "batches").mkdir()
-
-    run = bench.read(batch_config=batch_config)
-
-    assert batched(run.messages) == [bench.expected(record_id) for record_id in bench.ledger]
-    assert len([m for m in run.messages if m["type"] == "BATCH"]) == 3
-    again = bench.read(batch_config=batch_config, state=run.state)
-    assert {message["type"] for message in again.messages} == {"STATE", "SCHEMA"}
-
-
-def test_a_failed_run_in_batches_covers_no_record_without_its_file(
-    bench: Bench, tmp_path: Path, batch_config: dict[str, Any]
-) -> None:
-    (tmp_path / "batches").mkdir()
-    ids = list(bench.ledger)
-    fault = Fault(status=500, endpoints=("one",), ids=ids[12:], times=None)
-    bench.world.faults.append(fault)
-
-    first = bench.run(batch_config=batch_config, batch_size=1, max_retries=1)
-    assert first.error is not None
-    in_files = {str(record["Id"]) for record in batched(first.messages)}
-    assert in_files == set(map(str, ids[:12]))
-    assert first.bookmark["emitted"].keys() == in_files
-
-    bench.world.faults.clear()
-    second = bench.read(batch_config=batch_config, state=first.state)
-    assert {record["Id"] for record in batched(first.messages + second.messages)} == set(ids)
