@@ -4,7 +4,7 @@ BIN := .venv/bin
 PATHS := tap_nexudus_usage tests bench demo examples tools
 # The targets' environments, and the oldest Python that each is made for.
 ENVIRONMENTS := postgres:3.10 duckdb:3.10 jsonl:3.10 snowflake:3.11 bigquery:3.11 \
-	bigquery_emulator:3.13 dagster:3.10 dbt:3.10
+	bigquery_emulator:3.13 dagster:3.10 dbt:3.10 csv:3.10 pipelinewise_postgres:3.10 sqlite:3.9
 PIN := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links
 

@@ -275,13 +275,11 @@ def test_incremental(
     expected = [bench.expected(i) for i in ids] if by_id else by_stamp(bench)
 
     first = run(**settings)
-    again = run(first.run.state, **settings)
     bench.ledger.change(ids[7], CreditUsed=600, UpdatedBy=None)
-    changed = run(again.run.state, **settings)
+    second = run(first.run.state, **settings)
 
     assert_as_promised(first, capability, expected)
-    assert_as_promised(again, capability, [])
-    assert_as_promised(changed, capability, [bench.expected(ids[7])])
+    assert_as_promised(second, capability, [bench.expected(ids[7])])
     emitted = {str(record["Id"]) for record in expected if capability.becomes(record)}
     if by_id:
         assert first.run.bookmark["emitted"].keys() == emitted

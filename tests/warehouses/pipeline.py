@@ -55,12 +55,17 @@ class Pipeline:
         self._states = folder / "states.jsonl"
 
     def run(
-        self, *, method: str = "INCREMENTAL", terminate_after: int | None = None, **settings: Any
+        self,
+        *,
+        method: str = "INCREMENTAL",
+        given_catalog: dict[str, Any] | None = None,
+        terminate_after: int | None = None,
+        **settings: Any,
     ) -> Run:
         """Run to the end, or until so many records went through: the tap is then terminated."""
         options = {
             "config": self._bench.settings(**settings),
-            "catalog": catalog(method),
+            "catalog": given_catalog or catalog(method),
             "state": self._state,
         }
         command = [sys.executable, "-m", "tap_nexudus_usage"]
