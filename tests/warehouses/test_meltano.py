@@ -222,6 +222,41 @@ def test_settings_come_from_environment_variables(
     assert max(len(call.ids) for call in bench.world.calls) == 2
 
 
+def test_more_ids_than_meltano_can_hand_over_come_from_a_file(
+    project: Project, make_bench: Callable[..., Bench], load_into: Load
+) -> None:
+    bench = make_bench(20_000)
+    warehouse = load_into("jsonl")
+    ids = project.folder / "ids.txt"
+    ids.write_text("\n".join(map(str, bench.ledger)), encoding="utf-8")
+    project.configure(TAP, bench.settings(record_ids=None, record_ids_file=ids.name))
+
+    project.run(TAP, "target-jsonl")
+
+    assert sorted(row["Id"] for row in warehouse.rows()) == list(bench.ledger)
+
+
+def test_as_many_ids_as_the_readme_says_fit_into_a_variable(
+    project: Project, make_bench: Callable[..., Bench]
+) -> None:
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    (fit, too_many) = (
+        int(number.replace(",", ""))
+        for number in re.findall(
+            r"([\d,]+) Ids of eight digits.*?with ([\d,]+)", readme, re.DOTALL
+        )[0]
+    )
+    bench = make_bench(fit)
+    project.configure(TAP, bench.settings())
+
+    assert emitted(project.run(TAP, "target-jsonl")) == fit
+
+    project.configure(TAP, {"record_ids": list(range(10**7, 10**7 + too_many))})
+    refused = project.meltano("run", TAP, "target-jsonl")
+    assert refused.code == 1
+    assert "Argument list too long" in refused.stdout + refused.stderr
+
+
 def test_a_run_whose_tap_was_killed_is_resumed(
     project: Project, make_bench: Callable[..., Bench], load_into: Load
 ) -> None:
