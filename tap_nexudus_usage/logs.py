@@ -33,14 +33,15 @@ def configured(configure: Callable[[], T]) -> T:
         result = configure()
         _check_handlers()
     except Exception as error:
-        # The SDK sets the level first.
-        if CONFIG not in os.environ or str(error).startswith("Unknown level"):
-            message = f"TAP_NEXUDUS_USAGE_LOGLEVEL or LOGLEVEL is wrong: {error}"
-        else:
-            causes = ": ".join(map(str, _chain(error)))
-            message = f"{CONFIG} names a file that can't be used, {os.environ[CONFIG]}: {causes}"
         for logger in _loggers():
             logger.handlers.clear()
+        if isinstance(error, ValueError) and str(error).startswith("Unknown level"):
+            message = f"TAP_NEXUDUS_USAGE_LOGLEVEL or LOGLEVEL is wrong: {error}"
+        elif CONFIG in os.environ:
+            causes = ": ".join(map(str, _chain(error)))
+            message = f"{CONFIG} names a file that can't be used, {os.environ[CONFIG]}: {causes}"
+        else:
+            raise
         raise SettingsError(message) from error
     finally:
         for logger in _loggers():

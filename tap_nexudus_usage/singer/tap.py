@@ -90,11 +90,17 @@ class TapNexudusUsage(Tap):
         for stream in selected:
             if maps.removes(stream.stream_maps):
                 stream.selected = False
-            elif self.config.get("on_missing_record") == "tombstone":
+            elif self._may_write_tombstones:
                 maps.try_tombstone(self.config.get("stream_maps", {}), stream)
         if not any(stream.selected for stream in selected):
             message = "Setting stream_maps removes all that is selected, so nothing would be read"
             raise SettingsError(message)
+
+    @property
+    def _may_write_tombstones(self) -> bool:
+        return self.config.get("on_missing_record") == "tombstone" and bool(
+            self.config.get("record_ids") or self.config.get("record_ids_file")
+        )
 
     @override
     def load_state(self, state: dict[str, Any]) -> None:

@@ -278,6 +278,12 @@ def test_a_map_that_would_spoil_a_tombstone_is_refused(
     assert_refused(run(bench, maps, on_missing_record="tombstone"), "stream_maps", *parts)
 
 
+def test_where_no_tombstone_can_come_a_map_needs_no_care_for_it(bench: Bench) -> None:
+    settings = {"on_missing_record": "tombstone", "record_ids": None}
+
+    assert run(bench, {STREAM: {"UpdatedBy": "md5(UpdatedBy)"}}, **settings).code == 0
+
+
 def test_a_filter_that_drops_tombstones_is_told(bench: Bench) -> None:
     gone = next(iter(bench.ledger))
     ids = list(bench.ledger)

@@ -236,23 +236,31 @@ def test_more_ids_than_meltano_can_hand_over_come_from_a_file(
     assert sorted(row["Id"] for row in warehouse.rows()) == list(bench.ledger)
 
 
+@pytest.fixture
+def dotenv(project: Project) -> Iterator[Path]:
+    """Meltano's `.env`, which all tests share."""
+    path = project.folder / ".env"
+    yield path
+    path.unlink(missing_ok=True)
+
+
 def test_as_many_ids_as_the_readme_says_fit_into_a_variable(
-    project: Project, make_bench: Callable[..., Bench]
+    project: Project, make_bench: Callable[..., Bench], dotenv: Path
 ) -> None:
     readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
-    (fit, too_many) = (
-        int(number.replace(",", ""))
-        for number in re.findall(
-            r"([\d,]+) Ids of eight digits.*?with ([\d,]+)", readme, re.DOTALL
-        )[0]
+    ((fit, too_many),) = re.findall(
+        r"(\d+),000 Ids of eight digits\s+went\s+through,\s+with (\d+),000", readme
     )
-    bench = make_bench(fit)
-    project.configure(TAP, bench.settings())
+    bench = make_bench(int(fit) * 1_000)
+    project.configure(TAP, bench.settings(record_ids=None))
 
-    assert emitted(project.run(TAP, "target-jsonl")) == fit
-
-    project.configure(TAP, {"record_ids": list(range(10**7, 10**7 + too_many))})
+    dotenv.write_text(f"TAP_NEXUDUS_USAGE_RECORD_IDS='{list(bench.ledger)}'\n", encoding="utf-8")
+    went_through = project.run(TAP, "target-jsonl")
+    ids = list(range(10**7, 10**7 + int(too_many) * 1_000))
+    dotenv.write_text(f"TAP_NEXUDUS_USAGE_RECORD_IDS='{ids}'\n", encoding="utf-8")
     refused = project.meltano("run", TAP, "target-jsonl")
+
+    assert emitted(went_through) == len(bench.ledger)
     assert refused.code == 1
     assert "Argument list too long" in refused.stdout + refused.stderr
 
