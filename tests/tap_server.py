@@ -155,7 +155,8 @@ def serve(connection: socket.socket) -> Order | None:
 def main() -> int:
     """Serve; in a child, run the tap."""
     from tap_nexudus_usage import cli  # noqa: PLC0415 - by the script only
-    from tap_nexudus_usage.singer import stream, tap  # noqa: PLC0415
+    from tap_nexudus_usage.run import checkpoints  # noqa: PLC0415
+    from tap_nexudus_usage.singer import tap  # noqa: PLC0415
 
     # A child gets its own handler in `cli.main`; before, an interrupt ends it without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -170,7 +171,7 @@ def main() -> int:
     os.environ.clear()
     os.environ.update(order.environment)
     if order.state_every is not None:
-        stream.STATE_EVERY = order.state_every
+        checkpoints.STATE_EVERY = order.state_every
     if order.largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order.largest_file, order.largest_file))
     tap.TapNexudusUsage.clock_speed = order.clock_speed

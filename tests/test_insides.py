@@ -11,6 +11,7 @@ import inspect
 import logging
 import pkgutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import backoff
@@ -28,7 +29,7 @@ import tap_nexudus_usage
 from tap_nexudus_usage import logs
 from tap_nexudus_usage.nexudus import session
 from tap_nexudus_usage.nexudus.auth import Totp
-from tap_nexudus_usage.singer.stream import UsageStream
+from tap_nexudus_usage.singer.stream import EntityStream
 from tap_nexudus_usage.singer.tap import TapNexudusUsage
 
 BY_THE_COMMAND_LINE = {"invoke", "cb_test", "cb_config"}
@@ -92,6 +93,12 @@ def test_the_sdk_calls_what_is_replaced(bench: Bench, monkeypatch: pytest.Monkey
     catalog["streams"][0]["replication_method"] = "FULL_TABLE"
     first = bench.run(stream_maps={STREAM: {"ToStringText": None}})
     bench.run(state=first.state, catalog=catalog, emit_activate_version_messages=True)
+    bench.run(
+        batch_config={
+            "encoding": {"format": "jsonl", "compression": "gzip"},
+            "storage": {"root": Path.cwd().as_uri()},
+        }
+    )
 
     assert len(of_the_sdk) > 10
     not_called = set(of_the_sdk) - called
@@ -101,9 +108,13 @@ def test_the_sdk_calls_what_is_replaced(bench: Bench, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("owner", "name", "by"),
     [
-        (singer_sdk.Stream, "STATE_MSG_FREQUENCY", "UsageStream, which writes STATE itself"),
-        (singer_sdk.Stream, "TYPE_CONFORMANCE_LEVEL", "UsageStream, which conforms records itself"),
-        (singer_sdk.Stream, "_log_metric", "UsageStream, for each answer"),
+        (singer_sdk.Stream, "STATE_MSG_FREQUENCY", "EntityStream, which writes STATE itself"),
+        (
+            singer_sdk.Stream,
+            "TYPE_CONFORMANCE_LEVEL",
+            "EntityStream, for RecordShape",
+        ),
+        (singer_sdk.Stream, "_log_metric", "CallMetrics, for each answer"),
         (singer_sdk.Tap, "message_writer_class", "TapNexudusUsage, which has its own writer"),
         (singer_sdk.Tap, "_env_var_prefix", "TapNexudusUsage._env_var_config"),
         (singer_sdk.Tap, "_env_var_config", "TapNexudusUsage, which replaces it"),
@@ -131,7 +142,7 @@ def test_the_sdk_keeps_what_is_set_from_outside() -> None:
 
     for name in ours:
         assert f"self.{name}" in sdk, f"singer-sdk's tap has no {name} any more, which ours sets"
-    assert isinstance(stream, UsageStream)
+    assert isinstance(stream, EntityStream)
     for owner, name in [
         (stream.state_manager, "is_flushed"),
         (stream, "_stream_version"),

@@ -73,12 +73,19 @@ class Emission:
         logger.warning("Left out for now, Id %d: %s", record_id, error)
         self._unanswered[record_id] = error
 
-    def remember(self, record: dict[str, Any]) -> None:
-        """Take note that `record`, chosen before, has been written."""
-        if record[DELETED_AT] is None:
-            self._emitted.add(record["Id"], record.get("UpdatedOn"))
-        else:
+    def settle(self, record: dict[str, Any], *, was_written: bool) -> None:
+        """Take note of what became of `record`, chosen before.
+
+        One that a filter of the user's has dropped doesn't count as emitted: by Id it comes as soon
+        as the filter lets it; a search doesn't go back for it.
+        """
+        is_tombstone = record[DELETED_AT] is not None
+        if was_written and is_tombstone:
             self._emitted.forget(record["Id"])
+        elif was_written:
+            self._emitted.add(record["Id"], record.get("UpdatedOn"))
+        elif not is_tombstone:
+            self._emitted.advance(record.get("UpdatedOn"))
 
     @property
     def left_something_out(self) -> bool:

@@ -4,63 +4,59 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import ExitStack, closing
-from functools import partial
-from http import HTTPStatus
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from singer_sdk import SchemaDirectory, Stream, StreamSchema, metrics
+from singer_sdk import Stream, Tap
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.singerlib import Metadata, MetadataMapping
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from typing_extensions import override
 
-from tap_nexudus_usage.emission.emission import Emission
-from tap_nexudus_usage.emission.emitted import Emitted
-from tap_nexudus_usage.emission.records import DELETED_AT, RecordShape
+from tap_nexudus_usage.emission.records import DELETED_AT
 from tap_nexudus_usage.errors import OutputError
-from tap_nexudus_usage.nexudus.connection import connect
-from tap_nexudus_usage.nexudus.entities import LEDGER, SCHEMAS
-from tap_nexudus_usage.run.progress import Progress
-from tap_nexudus_usage.run.reading import Reading
+from tap_nexudus_usage.nexudus.entities import Entity
+from tap_nexudus_usage.run.checkpoints import Checkpoints
+from tap_nexudus_usage.run.run import Run
+from tap_nexudus_usage.run.surroundings import Surroundings
+from tap_nexudus_usage.singer.call_metrics import CallMetrics
 from tap_nexudus_usage.singer.output import Output
+from tap_nexudus_usage.singer.writer import BufferedWriter
 
 if TYPE_CHECKING:
     from singer_sdk.helpers._batch import BatchConfig
     from singer_sdk.helpers.types import Context
 
-    from tap_nexudus_usage.singer.tap import TapNexudusUsage
 
-STATE_EVERY = 10_000
-"""Records between two STATE messages, or as many as the state has entries if that is more."""
+class EntityStream(Stream):
+    """The stream of an entity."""
 
-
-class UsageStream(Stream):
-    """The ledger of consumed extra-service credits (CoworkerExtraServiceUseHistory)."""
-
-    name = "coworker_extra_service_use_histories"
     primary_keys = ("Id",)
     replication_key = "UpdatedOn"
-    schema = StreamSchema(SchemaDirectory(SCHEMAS))
 
     # `RecordShape` sees to types and to unknown fields.
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
 
     # The SDK's fixed number would make a run's STATE messages together grow with the square of its
-    # Ids, each being as long as there are Ids: `_wrote_one` decides instead.
+    # Ids, each being as long as there are Ids: `Checkpoints` decides instead.
     STATE_MSG_FREQUENCY = sys.maxsize
 
-    def __init__(self, tap: TapNexudusUsage) -> None:
-        """Make the stream; nothing is called before it is read."""
-        super().__init__(tap)
-        self._nexudus_tap = tap
-        self._emitted = Emitted({}, "")
-        self._records_to_next_state = STATE_EVERY
-        self._was_written = False
+    def __init__(
+        self,
+        tap: Tap,
+        entity: Entity,
+        surroundings: Callable[[], Surroundings],
+        writer: BufferedWriter,
+    ) -> None:
+        """Make the stream; `surroundings` are asked for, and calls made, once it is read."""
+        super().__init__(tap, schema=entity.schema(), name=entity.stream)
+        self._entity = entity
+        self._surroundings = surroundings
+        self._writer = writer
+        self._run: Run | None = None
         self._records: Generator[dict[str, Any], None, None] | None = None
         self._version_to_activate: int | None = None
-        self._may_activate = False
 
     @override
     def get_records(self, context: Context | None) -> Iterable[dict[str, Any]]:
@@ -72,82 +68,26 @@ class UsageStream(Stream):
         return self._records
 
     def _read(self) -> Generator[dict[str, Any], None, None]:
-        tap = self._nexudus_tap
-        settings = tap.settings
-        # A full table neither uses nor changes the state.
-        state = {} if self._is_full_table else self.stream_state
-        self._emitted = emitted = Emitted(state, self.replication_key or "")
-        self._records_to_next_state = max(STATE_EVERY, len(emitted))
-        emission = Emission(
-            settings.rules, RecordShape(self.schema, LEDGER.json_text_fields), emitted
-        )
-        with (
-            metrics.http_request_counter(self.name, LEDGER.path) as counter,
-            connect(
-                settings.connection,
-                clock_speed=tap.clock_speed,
-                redactor=tap.redactor,
-                on_answer=partial(self._log_answer, counter),
-            ) as connection,
-            Progress(len(settings.record_ids) or None, connection) as progress,
-            ExitStack() as stack,
-        ):
-
-            def on_poll() -> None:
-                tap.raise_if_terminated()
-                progress.tick()
-                # What is written so far is of use to the target while this run waits.
-                tap.writer.flush()
-
-            reading = Reading(
-                settings,
-                connection.client(LEDGER),
-                emitted,
-                emission,
+        with CallMetrics(self, self._entity.path) as call_metrics:
+            self._run = run = Run(
+                self._surroundings(),
+                self._entity,
+                self.schema,
+                # A full table neither uses nor changes the state.
+                {} if self._is_full_table else self.stream_state,
                 replaces_table=self._version_to_activate is not None,
+                on_answer=call_metrics.log,
+                on_remembered=self._write_state_if_due,
             )
-            for record in stack.enter_context(closing(reading.records(on_poll))):
-                self._was_written = False
-                if record is not None:
+            self._checkpoints = Checkpoints(run.emitted)
+            with closing(run.records()) as records:
+                for record in records:
                     # A copy, where the SDK drops deselected fields from what it is given.
                     yield record if self._output.takes_whole else dict(record)
-                    if self._was_written:
-                        emission.remember(record)
-                        self._wrote_one()
-                    else:
-                        self._pass_over(record)
-                progress.advance(emitted=self._was_written)
-                tap.raise_if_terminated()
-            progress.counts = reading.counts
-            if self._version_to_activate is not None:
-                self._may_activate = reading.is_complete(on_poll)
-        emission.finish()
-
-    def _pass_over(self, record: dict[str, Any]) -> None:
-        """Go on after a record that a map's filter has dropped, without taking it for emitted.
-
-        By Id it comes as soon as the filter lets it; a search doesn't go back for it.
-        """
-        if record[DELETED_AT] is None:
-            self._emitted.advance(record.get(self.replication_key or ""))
 
     @property
     def _is_full_table(self) -> bool:
         return self.replication_method == REPLICATION_FULL_TABLE
-
-    def _log_answer(
-        self, counter: metrics.Counter, endpoint: str, status: int, seconds: float
-    ) -> None:
-        counter.increment()
-        succeeded = status < HTTPStatus.BAD_REQUEST
-        tags: dict[str, Any] = {
-            metrics.Tag.STREAM: self.name,
-            metrics.Tag.ENDPOINT: endpoint,
-            metrics.Tag.HTTP_STATUS_CODE: status,
-            metrics.Tag.STATUS: metrics.Status.SUCCEEDED if succeeded else metrics.Status.FAILED,
-        }
-        metric = metrics.Metric.HTTP_REQUEST_DURATION
-        self._log_metric(metrics.Point("timer", metric, seconds, tags))
 
     @property
     @override
@@ -166,13 +106,14 @@ class UsageStream(Stream):
     @override
     def _write_schema_message(self) -> None:
         """Write SCHEMA, the stream's first message, if records can follow."""
-        self._output = Output(self, self._nexudus_tap.writer)
+        self._output = Output(self, self._writer)
         super()._write_schema_message()
 
     @override
     def _write_record_message(self, record: dict[str, Any]) -> None:
-        """Write what becomes of a record, and remember whether anything does."""
-        self._was_written = self._output.write(record)
+        """Write what becomes of a record, and tell the run where anything does."""
+        if self._output.write(record) and self._run is not None:
+            self._run.wrote()
         self.state_manager.is_flushed = False
 
     @override
@@ -211,7 +152,7 @@ class UsageStream(Stream):
         """Sync as the SDK does, and write STATE when that fails or is stopped, too."""
         # The SDK leaves a STATE out that equals the one before; the last one is what counts as this
         # run's, so it is written even if nothing has changed.
-        self._nexudus_tap.write_next_state()
+        self._writer.states.forget()
         try:
             yield from super()._sync_records(context, write_messages=write_messages)
         except (GeneratorExit, OutputError):
@@ -225,15 +166,11 @@ class UsageStream(Stream):
             if self._records is not None:
                 self._records.close()
 
-    def _wrote_one(self) -> None:
-        """Write a STATE from time to time, the more rarely the longer it is.
-
-        It would cut a batch's file short, so it waits for the end of one.
-        """
-        self._records_to_next_state -= 1
-        if self._records_to_next_state <= 0 and self._output.is_between_files:
+    def _write_state_if_due(self) -> None:
+        """Write a STATE from time to time; it would cut a batch's file short, so not within one."""
+        if self._checkpoints.count_one() and self._output.is_between_files:
             self._write_state_now()
-            self._records_to_next_state = max(STATE_EVERY, len(self._emitted))
+            self._checkpoints.begin_anew()
 
     def _write_state_now(self) -> None:
         self.state_manager.is_flushed = False
@@ -243,7 +180,8 @@ class UsageStream(Stream):
     def _write_state_message(self) -> None:
         """Write a STATE, without what no later run needs, after all that it covers."""
         self._output.flush()
-        self._emitted.prune()
+        if self._run is not None:
+            self._run.emitted.prune()
         super()._write_state_message()
 
     @override
@@ -264,7 +202,7 @@ class UsageStream(Stream):
         super().finalize_state_progress_markers(state)
         if self._version_to_activate is None:
             return
-        if self._may_activate and self._output.version is not None:
+        if self._run is not None and self._run.is_complete and self._output.version is not None:
             super()._write_activate_version_message(self._version_to_activate)
         else:
             self.log(

@@ -29,6 +29,7 @@ class BufferedWriter(MsgSpecWriter):
     def __init__(self) -> None:
         """Begin with nothing written."""
         super().__init__()
+        self.states = ComparingStateWriter(self)
         self._buffer = bytearray()
 
     @override

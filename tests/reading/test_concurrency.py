@@ -13,8 +13,8 @@ from outcomes import Run
 from tap_nexudus_usage.errors import ApiError, InvalidRecordError, OutputError, Terminated
 from tap_nexudus_usage.reading.fetch_ahead import fetch_ahead
 from tap_nexudus_usage.sandbox.faults import Fault
-from tap_nexudus_usage.singer.stream import UsageStream
-from tap_nexudus_usage.singer.tap import TapNexudusUsage
+from tap_nexudus_usage.singer.stream import EntityStream
+from tap_nexudus_usage.termination import Termination
 
 IDS = 400
 SLOW = 0.02
@@ -54,20 +54,20 @@ def fail_in_a_record(bench: Bench, _: pytest.MonkeyPatch) -> type[BaseException]
 
 
 def fail_to_write(bench: Bench, patch: pytest.MonkeyPatch) -> type[BaseException]:
-    def write(_: UsageStream, record: dict[str, object]) -> None:
+    def write(_: EntityStream, record: dict[str, object]) -> None:
         if record["Id"] == list(bench.ledger)[60]:
             raise OutputError
 
-    patch.setattr(UsageStream, "_write_record_message", write)
+    patch.setattr(EntityStream, "_write_record_message", write)
     return OutputError
 
 
 def be_terminated(bench: Bench, patch: pytest.MonkeyPatch) -> type[BaseException]:
-    def raise_if_terminated(_: TapNexudusUsage) -> None:
+    def raise_if_asked(_: Termination) -> None:
         if len(bench.world.calls) > 60:
             raise Terminated(15)
 
-    patch.setattr(TapNexudusUsage, "raise_if_terminated", raise_if_terminated)
+    patch.setattr(Termination, "raise_if_asked", raise_if_asked)
     return Terminated
 
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from outcomes import STREAM, Run
 
 from tap_nexudus_usage.errors import AccessError, ApiError
+from tap_nexudus_usage.run import checkpoints
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.records import Ledger, dotnet
 from tap_nexudus_usage.sandbox.server import Sandbox
@@ -26,7 +27,6 @@ from tap_nexudus_usage.sandbox.tenant import Tenant, offset
 from tap_nexudus_usage.sandbox.tokens import LIST, READ, User
 from tap_nexudus_usage.sandbox.turmoil import Turmoil
 from tap_nexudus_usage.sandbox.world import World
-from tap_nexudus_usage.singer import stream
 from tap_nexudus_usage.timestamps import canonical
 
 MORNING = datetime(2025, 1, 15, 9, tzinfo=timezone.utc)
@@ -261,7 +261,7 @@ def test_the_start_date_is_the_first_lower_bound(make_search: Callable[..., Benc
 def test_a_run_is_resumed_at_any_state(
     make_search: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "STATE_EVERY", 7)
+    monkeypatch.setattr(checkpoints, "STATE_EVERY", 7)
     bench = make_search(120)
     whole = bench.read(page_size=10)
     starts = [i for i, message in enumerate(whole.messages) if message["type"] == "STATE"]
@@ -288,7 +288,7 @@ def test_a_search_after_reading_by_id_begins_anew(make_search: Callable[..., Ben
 def test_an_interrupted_search_after_reading_by_id_begins_where_it_was(
     make_search: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "STATE_EVERY", 5)
+    monkeypatch.setattr(checkpoints, "STATE_EVERY", 5)
     bench = make_search(60)
     first = bench.read(record_ids=by_stamp(bench)[-3:])
     second = bench.read(state=first.state, page_size=10)
@@ -488,7 +488,7 @@ def test_whatever_happens_nothing_is_lost_or_repeated(
     target = Target()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stream, "STATE_EVERY", state_every)
+        patch.setattr(checkpoints, "STATE_EVERY", state_every)
         for kill in kills:
             run = shared_bench.read(state=target.state, page_size=page_size)
             # A run killed at any moment: nobody gets what it wrote after that.

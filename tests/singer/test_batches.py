@@ -15,8 +15,8 @@ from conftest import Bench, FastTap, run_tap_with
 from outcomes import STREAM, Finished
 from tap_server import Order, TapServer
 
+from tap_nexudus_usage.run import checkpoints
 from tap_nexudus_usage.sandbox.faults import Fault
-from tap_nexudus_usage.singer import stream
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_a_state_covers_what_is_in_files_only(
     batch_config: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stream, "STATE_EVERY", 1)
+    monkeypatch.setattr(checkpoints, "STATE_EVERY", 1)
     bench = make_bench(100)
     copy = {"__source__": STREAM, "__filter__": "(CreditUsed or 0) > 60"}
 

@@ -20,8 +20,8 @@ from outcomes import STREAM, Finished
 from tap_server import LONGEST_WAIT
 
 from tap_nexudus_usage.errors import ApiError, SettingsError
+from tap_nexudus_usage.run import checkpoints
 from tap_nexudus_usage.sandbox.faults import Fault
-from tap_nexudus_usage.singer import stream
 
 
 def test_the_state_has_the_promised_shape(bench: Bench) -> None:
@@ -124,7 +124,7 @@ def test_a_state_that_is_refused_is_not_spoilt(bench: Bench) -> None:
 def test_the_state_follows_the_records_it_covers(
     make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "STATE_EVERY", 10)
+    monkeypatch.setattr(checkpoints, "STATE_EVERY", 10)
     bench = make_bench(100)
 
     run = bench.read()

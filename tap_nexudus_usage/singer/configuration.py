@@ -1,0 +1,76 @@
+"""Configuration as Singer's runners give it: files and environment variables, checked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from singer_sdk.configuration._dict_config import parse_environment_config
+from singer_sdk.plugin_base import JSONSchemaValidator
+
+from tap_nexudus_usage.errors import SettingsError
+from tap_nexudus_usage.settings.declared import PROPERTIES
+from tap_nexudus_usage.settings.tidying import describe, tidy
+from tap_nexudus_usage.singer import batches
+
+logger = logging.getLogger(__name__)
+
+
+def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The configuration tidied, with the defaults, and what is wrong with it.
+
+    Raises SettingsError where batches can't be written as configured.
+    """
+    tidied = tidy(config, schema["properties"])
+    # `settings.checked` looks at the Ids, of which there may be many; `maps` at the maps.
+    aside = {
+        name: value
+        for name, value in tidied.items()
+        if name == "stream_maps" or (name == "record_ids" and isinstance(value, list))
+    }
+    for name in aside:
+        del tidied[name]
+    # Besides, the validator puts the defaults into the config.
+    errors = sorted(describe(error) for error in JSONSchemaValidator(schema).iter_errors(tidied))
+    tidied |= aside
+    if not errors and (batch_config := tidied.get("batch_config")):
+        batches.check(batch_config)
+    return tidied, errors
+
+
+def warn_of_unknown(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+    """Name the settings that there aren't."""
+    for name in sorted(config.keys() - schema["properties"]):
+        logger.warning("There is no setting %.100r; it is ignored", name)
+
+
+def from_environment(properties: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """The settings in environment variables; raises SettingsError.
+
+    Ours stay text, which `tidying` reads; the SDK's reading fails on `1,2` and `1.5`. Its own
+    settings are read by it, one by one so that an error can name the variable.
+    """
+    config: dict[str, Any] = {}
+    for name, schema in properties.items():
+        as_text = {"type": ["string"]} if name in PROPERTIES else schema
+        try:
+            config |= parse_environment_config({"properties": {name: as_text}}, prefix)
+        except ValueError:
+            message = f"Environment variable {prefix}{name.upper()} must hold valid JSON"
+            raise SettingsError(message) from None
+    return config
+
+
+@contextmanager
+def readable_errors() -> Iterator[None]:
+    """Put into words what fails about a config file; raises SettingsError."""
+    try:
+        yield
+    except OSError as error:
+        message = f"The config file can't be read: {error.strerror or error}"
+        raise SettingsError(message) from error
+    except (ValueError, TypeError, RecursionError) as error:
+        message = "The config file must hold a JSON object"
+        raise SettingsError(message) from error
