@@ -40,6 +40,7 @@ bench: .venv/bench/installed ## Measure the tap beside a bare script (half an ho
 lint: .venv/installed ## Check style
 	$(BIN)/ruff format --check $(PATHS)
 	$(BIN)/ruff check $(PATHS)
+	$(BIN)/lint-imports
 	$(BIN)/actionlint .github/workflows/*.yml
 
 format: .venv/installed ## Mend style

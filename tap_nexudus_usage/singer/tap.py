@@ -18,8 +18,8 @@ from typing_extensions import Self, override
 from tap_nexudus_usage.errors import SettingsError
 from tap_nexudus_usage.logs import RedactingFilter, add_filter
 from tap_nexudus_usage.nexudus.entities import ENTITIES
-from tap_nexudus_usage.reading.connection_test import check
 from tap_nexudus_usage.redaction import Redactor
+from tap_nexudus_usage.run.connection_test import check
 from tap_nexudus_usage.run.surroundings import Surroundings
 from tap_nexudus_usage.settings.checked import Settings, from_config
 from tap_nexudus_usage.settings.declared import json_schema
