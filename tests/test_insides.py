@@ -23,6 +23,8 @@ from conftest import Bench
 from outcomes import STREAM
 from pip._internal.models import index
 from pyrate_limiter import InMemoryBucket, Rate, RateItem
+from singer_sdk.helpers._batch import StorageTarget
+from singer_sdk.mapper import CustomStreamMap
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 import tap_nexudus_usage
@@ -115,6 +117,10 @@ def test_the_sdk_calls_what_is_replaced(bench: Bench, monkeypatch: pytest.Monkey
             "EntityStream, for RecordShape",
         ),
         (singer_sdk.Stream, "_log_metric", "CallMetrics, for each answer"),
+        (singer_sdk.Stream, "_generate_record_messages", "Output, for what isn't written whole"),
+        (CustomStreamMap, "_eval", "maps.explain, to find the expression that fails"),
+        (StorageTarget, "_fs", "BatchFiles, which looks whether files can be written"),
+        (StorageTarget, "_root_path", "BatchFiles, which looks whether files can be written"),
         (singer_sdk.Tap, "message_writer_class", "TapNexudusUsage, which has its own writer"),
         (singer_sdk.Tap, "_env_var_prefix", "TapNexudusUsage._env_var_config"),
         (singer_sdk.Tap, "_env_var_config", "TapNexudusUsage, which replaces it"),
@@ -137,7 +143,7 @@ def test_what_is_used_is_there(owner: object, name: str, by: str) -> None:
 def test_the_sdk_keeps_what_is_set_from_outside() -> None:
     tap = TapNexudusUsage(validate_config=False)
     (stream,) = tap.streams.values()
-    ours = {"_state_writer", "_config"}
+    ours = {"_state_writer", "_config", "_input_catalog"}
     sdk = inspect.getsource(singer_sdk.Tap) + inspect.getsource(singer_sdk.plugin_base)
 
     for name in ours:

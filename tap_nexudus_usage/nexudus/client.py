@@ -110,7 +110,7 @@ class NexudusClient:
         ThrottledError, StoppedError.
         """
         what = f"get many of {len(record_ids)} Ids"
-        parse = _parse_array if form is GetManyForm.ARRAY else partial(pages.parse, number=1)
+        parse = pages.parse_array if form is GetManyForm.ARRAY else partial(pages.parse, number=1)
         page = self._call(
             what,
             f"{self._entity.path}{form.value}",
@@ -232,21 +232,6 @@ def _error(
     if refusal.transient:
         return UnansweredError(f"The API fails: {refusal}. {TRY_AGAIN}")
     return final(f"The API fails: {refusal}. {CHECK_URL}")
-
-
-def _parse_array(body: bytes) -> Page:
-    """The records of a get many that answers with an array; null is none."""
-    try:
-        records = decode(body, list[dict[str, Any]])
-    except UnusableAnswerError:
-        if body.strip() == b"null":
-            records = []
-        elif "Records" in decode(body, dict[str, Any]):
-            message = "get many was answered with a page of the search"
-            raise UnknownFormError(message) from None
-        else:
-            raise
-    return Page(records, 0, has_next_page=False)
 
 
 def _record_id(record: Record) -> int | None:

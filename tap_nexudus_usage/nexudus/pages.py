@@ -1,4 +1,4 @@
-"""A page of a search's answer: what it shows and what it claims, checked against each other."""
+"""The records in an answer: what it shows and what it claims, checked against each other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from tap_nexudus_usage.errors import ApiError
+from tap_nexudus_usage.errors import ApiError, UnknownFormError
 from tap_nexudus_usage.nexudus.decoding import decode
 from tap_nexudus_usage.nexudus.transport import UnusableAnswerError
 
@@ -50,6 +50,21 @@ def parse(body: bytes, number: int) -> Page:
         message = f"{shown} records, of {page.total_items} that it says there are"
         raise UnusableAnswerError(message)
     return page
+
+
+def parse_array(body: bytes) -> Page:
+    """The records of a get many that answers with an array; null is none."""
+    try:
+        records = decode(body, list[dict[str, Any]])
+    except UnusableAnswerError:
+        if body.strip() == b"null":
+            records = []
+        elif "Records" in decode(body, dict[str, Any]):
+            message = "get many was answered with a page of the search"
+            raise UnknownFormError(message) from None
+        else:
+            raise
+    return Page(records, 0, has_next_page=False)
 
 
 def _records(answer: dict[str, Any]) -> list[Record]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-import backoff
 import requests
 
 from tap_nexudus_usage.clock import Clock
@@ -22,6 +21,7 @@ from tap_nexudus_usage.nexudus.answers import (
     wait_asked_for,
 )
 from tap_nexudus_usage.nexudus.broken import action_for_error, describe_error
+from tap_nexudus_usage.nexudus.budget import Budget
 from tap_nexudus_usage.nexudus.charset import as_utf8
 from tap_nexudus_usage.nexudus.session import ApiSession
 from tap_nexudus_usage.nexudus.throttle import Throttle
@@ -30,9 +30,6 @@ from tap_nexudus_usage.redaction import Redactor
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-LONGEST_BACKOFF = 60
-"""Seconds; the cap of one wait that the server didn't prescribe."""
 
 
 class UnusableAnswerError(Exception):
@@ -132,7 +129,7 @@ class Transport:
         trying again didn't or wouldn't help, ThrottledError after `max_throttle_wait`, StoppedError
         when the run is over.
         """
-        budget = _Budget(tries or self._max_retries, self._max_throttle_wait)
+        budget = Budget(tries or self._max_retries, self._max_throttle_wait)
         while True:
             outcome = self._try_once(call, parse)
             if isinstance(outcome, _Accepted):
@@ -161,7 +158,7 @@ class Transport:
             hopeless = isinstance(error, HopelessAnswerError)
             return _Failed(problem, Action.REFUSE if hopeless else Action.RETRY, answer)
 
-    def _prepare_next_try(self, call: Call, failed: _Failed, budget: _Budget) -> bool:
+    def _prepare_next_try(self, call: Call, failed: _Failed, budget: Budget) -> bool:
         """Do what helps against the failure, waiting included; False where nothing is left."""
         if failed.action is Action.WAIT and failed.answer is not None:
             self._hold(failed, failed.answer, budget)
@@ -205,7 +202,7 @@ class Transport:
                 self._sessions.append(session)
         return session
 
-    def _hold(self, failed: _Failed, answer: requests.Response, budget: _Budget) -> None:
+    def _hold(self, failed: _Failed, answer: requests.Response, budget: Budget) -> None:
         self._count(retries=1, throttled=1)
         asked, because = wait_asked_for(answer)
         seconds = asked or budget.next_backoff()
@@ -242,7 +239,7 @@ class _Failed:
     answer: requests.Response | None
 
 
-def _refusal(call: Call, failed: _Failed, budget: _Budget) -> RefusalError:
+def _refusal(call: Call, failed: _Failed, budget: Budget) -> RefusalError:
     tried = f" ({budget.tries_made} tries)" if budget.tries_made > 1 else ""
     answer = failed.answer
     reason, _ = ("", "") if answer is None or call.auth else login_error(answer)
@@ -254,37 +251,3 @@ def _refusal(call: Call, failed: _Failed, budget: _Budget) -> RefusalError:
         login=call.auth.settings if call.auth else None,
         reason=reason,
     )
-
-
-class _Budget:
-    """What one call may still spend: transient tries, seconds of throttling, one new token."""
-
-    def __init__(self, tries: int, throttle_seconds: float) -> None:
-        self.tries_made = 1
-        self._tries = tries
-        self._throttle_seconds = throttle_seconds
-        self._may_renew = True
-        self._backoff = _exponential_backoff()
-
-    def take_try(self) -> bool:
-        if self.tries_made >= self._tries:
-            return False
-        self.tries_made += 1
-        return True
-
-    def take_renewal(self) -> bool:
-        may_renew, self._may_renew = self._may_renew, False
-        return may_renew
-
-    def take_throttle_wait(self, seconds: float) -> bool:
-        self._throttle_seconds -= seconds
-        return self._throttle_seconds >= 0
-
-    def next_backoff(self) -> float:
-        return next(self._backoff)
-
-
-def _exponential_backoff() -> Iterator[float]:
-    waits = backoff.expo(base=2, factor=1, max_value=LONGEST_BACKOFF)
-    next(waits)  # backoff's generators begin with an empty send
-    return map(backoff.full_jitter, waits)
