@@ -20,13 +20,9 @@ from typing_extensions import override
 
 from tap_nexudus_usage.clock import Clock
 from tap_nexudus_usage.errors import ApiError, LoginError, RefusalError
+from tap_nexudus_usage.nexudus.call import Call
 from tap_nexudus_usage.nexudus.decoding import decode
-from tap_nexudus_usage.nexudus.transport import (
-    Call,
-    HopelessAnswerError,
-    Transport,
-    UnusableAnswerError,
-)
+from tap_nexudus_usage.nexudus.transport import HopelessAnswerError, Transport, UnusableAnswerError
 
 PATH = "/api/token"
 

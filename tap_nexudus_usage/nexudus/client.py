@@ -17,10 +17,11 @@ from tap_nexudus_usage.errors import (
     UnknownFormError,
 )
 from tap_nexudus_usage.nexudus import pages
+from tap_nexudus_usage.nexudus.call import Authenticator, Call
 from tap_nexudus_usage.nexudus.decoding import decode
 from tap_nexudus_usage.nexudus.entities import Entity
 from tap_nexudus_usage.nexudus.pages import Page, Record
-from tap_nexudus_usage.nexudus.transport import Authenticator, Call, Transport, UnusableAnswerError
+from tap_nexudus_usage.nexudus.transport import Transport, UnusableAnswerError
 
 T = TypeVar("T")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import requests
 
@@ -22,6 +22,7 @@ from tap_nexudus_usage.nexudus.answers import (
 )
 from tap_nexudus_usage.nexudus.broken import action_for_error, describe_error
 from tap_nexudus_usage.nexudus.budget import Budget
+from tap_nexudus_usage.nexudus.call import Call
 from tap_nexudus_usage.nexudus.charset import as_utf8
 from tap_nexudus_usage.nexudus.session import ApiSession
 from tap_nexudus_usage.nexudus.throttle import Throttle
@@ -38,39 +39,6 @@ class UnusableAnswerError(Exception):
 
 class HopelessAnswerError(UnusableAnswerError):
     """One that trying again would do more harm to than good."""
-
-
-class Authenticator(Protocol):
-    """What the transport needs of an authenticator."""
-
-    def __call__(self, request: requests.PreparedRequest, /) -> requests.PreparedRequest:
-        """Add the token to the request."""
-
-    def renew(self, stale: requests.PreparedRequest, /) -> bool:
-        """Replace the token that `stale` was refused with; False where there is no other."""
-
-    @property
-    def settings(self) -> str:
-        """The settings that the token is from."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call to the API, whatever number of tries it takes.
-
-    Attributes:
-        what: how it is named to the user, as in "get one of Id 7".
-        endpoint: the path without Ids, for metrics.
-        auth: what adds the token; None for the login itself.
-    """
-
-    what: str
-    endpoint: str
-    url: str
-    method: str = "GET"
-    form: Mapping[str, str] | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    auth: Authenticator | None = None
 
 
 @dataclass
