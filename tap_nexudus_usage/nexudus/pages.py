@@ -45,7 +45,10 @@ def parse(body: bytes, number: int) -> Page:
         )
         raise ApiError(message)
     page = Page(_records(answer), _whole(answer, "TotalItems"), _flag(answer, "HasNextPage"))
-    shown = len({repr(record.get("Id")) for record in page.records})
+    shown = len(page.records)
+    if shown > page.total_items:
+        # Twice the same may come, after a retry on the way.
+        shown = len({repr(record.get("Id")) for record in page.records})
     if shown > page.total_items or (number == 1 and page.total_items and not shown):
         message = f"{shown} records, of {page.total_items} that it says there are"
         raise UnusableAnswerError(message)
@@ -55,7 +58,8 @@ def parse(body: bytes, number: int) -> Page:
 def parse_array(body: bytes) -> Page:
     """The records of a get many that answers with an array; null is none."""
     try:
-        records = decode(body, list[dict[str, Any]])
+        # Some write null for an Id that doesn't exist.
+        records = [record for record in decode(body, list[dict[str, Any] | None]) if record]
     except UnusableAnswerError:
         if body.strip() == b"null":
             records = []

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
+from itertools import takewhile
 
 from tap_nexudus_usage.errors import ApiError, UnansweredError
 from tap_nexudus_usage.nexudus.client import NexudusClient
-from tap_nexudus_usage.nexudus.pages import Page
+from tap_nexudus_usage.nexudus.pages import Page, Record
 from tap_nexudus_usage.reading.id_set import key
 from tap_nexudus_usage.reading.minutes import minute_of_record, shift, to_datetime
 from tap_nexudus_usage.reading.tenant_clock import FARTHEST
@@ -36,7 +36,7 @@ class Answer:
     @property
     def versions(self) -> set[tuple[int, str]]:
         """Which version of which record came."""
-        return {(key(record), repr(record.get("UpdatedOn"))) for record in self.page.records}
+        return set(map(_version, self.page.records))
 
     @property
     def latest(self) -> str:
@@ -65,7 +65,12 @@ class Answer:
 
     def is_short_after(self, before: Answer) -> bool:
         """Whether it counts fewer than the one before had left, as after a deletion."""
-        again = bisect_right(self.minutes, before.latest)
+        last = before.latest
+        ended = takewhile(
+            lambda record: minute_of_record(record) == last, before.page.records[::-1]
+        )
+        begins = takewhile(lambda record: minute_of_record(record) == last, self.page.records)
+        again = len(set(map(_version, ended)) & set(map(_version, begins)))
         return self.page.total_items < before.page.total_items - len(before.page.records) + again
 
 
@@ -176,6 +181,10 @@ class Asking:
             order_by=order_by,
             direction=direction or self._direction,
         )
+
+
+def _version(record: Record) -> tuple[int, str]:
+    return key(record), repr(record.get("UpdatedOn"))
 
 
 def count(client: NexudusClient, since: str | None) -> int:

@@ -113,16 +113,21 @@ class Search:
 
     def _take(self, records: list[Record]) -> list[Record]:
         """Those that were asked for and may be new: the overlap of two answers is left out."""
-        taken = []
-        for record in records:
-            is_unseen = self.seen.add(key(record))
-            minute = minute_of_record(record)
-            if minute is not None and minute < self._since:
-                continue
-            comes_again = minute is None or minute < self._boundary or self._looks_for_unseen
-            if is_unseen or not comes_again:
-                taken.append(record)
-        return taken
+        are_unseen = self.seen.add(map(key, records))
+        return [
+            record
+            for record, is_unseen in zip(records, are_unseen, strict=True)
+            if (is_unseen or self._may_be_new(record)) and not self._comes_too_early(record)
+        ]
+
+    def _may_be_new(self, record: Record) -> bool:
+        """Whether a record that was seen may be another version of it."""
+        minute = minute_of_record(record)
+        return not self._looks_for_unseen and minute is not None and minute >= self._boundary
+
+    def _comes_too_early(self, record: Record) -> bool:
+        """Whether a record comes only because the first bound was set back."""
+        return self._first_bound < self._since and (minute_of_record(record) or "~") < self._since
 
     def holds_all(self) -> bool:
         """Whether the distinct Ids reach the number of records up to where the reading has come."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-_BLOCK = 2**16
+_BITS = 16
+_LOW = 2**_BITS - 1
 
 
 class IdSet:
@@ -22,18 +23,24 @@ class IdSet:
         """How many there are."""
         return self._count
 
-    def add(self, record_id: int) -> bool:
-        """Add an Id; whether it is new."""
-        number, low = divmod(record_id, _BLOCK)
-        block = self._blocks.get(number)
-        if block is None:
-            block = self._blocks[number] = array("H")
-        position = bisect_left(block, low)
-        if position < len(block) and block[position] == low:
-            return False
-        block.insert(position, low)
-        self._count += 1
-        return True
+    def add(self, record_ids: Iterable[int]) -> list[bool]:
+        """Add Ids; for each, whether it is new."""
+        blocks = self._blocks
+        are_new = []
+        for record_id in record_ids:
+            number, low = record_id >> _BITS, record_id & _LOW
+            block = blocks.get(number)
+            if block is None:
+                blocks[number] = array("H", [low])
+                are_new.append(True)
+                continue
+            position = bisect_left(block, low)
+            is_new = position == len(block) or block[position] != low
+            if is_new:
+                block.insert(position, low)
+            are_new.append(is_new)
+        self._count += sum(are_new)
+        return are_new
 
 
 def key(record: Mapping[str, Any]) -> int:

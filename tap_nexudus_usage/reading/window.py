@@ -59,6 +59,5 @@ def read_window(
 
 
 def _note(page: Page, seen: IdSet) -> list[Record]:
-    for record in page.records:
-        seen.add(key(record))
+    seen.add(map(key, page.records))
     return page.records
