@@ -30,8 +30,11 @@ from tap_nexudus_usage.reading.minutes import BEGINNING, minute_of_record, shift
 from tap_nexudus_usage.reading.tenant_clock import FARTHEST, STEP, TenantClock
 from tap_nexudus_usage.reading.window import read_window
 
-MOST_PASSES = 3
-"""Readings of the whole, after which what is missing isn't going to be shown."""
+MOST_PASSES = 10
+"""Readings of the whole, after which a ledger that keeps changing is given up for this run."""
+
+MOST_FRUITLESS_PASSES = 2
+"""Readings without anything new, after which what is missing isn't going to be shown."""
 
 MOST_DOUBTS = 4
 """Answers without getting on that don't continue where the one before ended."""
@@ -81,12 +84,16 @@ class Search:
 
         What changed since the first reading is left to the next run, which begins before that.
         """
-        bound = self._first_bound
+        bound, fruitless = self._first_bound, 0
         for _ in range(MOST_PASSES):
+            seen_before = len(self.seen)
             for records in self._read_from(bound):
                 yield self._take(records)
             if self._agrees():
                 return
+            fruitless = 0 if len(self.seen) > seen_before else fruitless + 1
+            if fruitless == MOST_FRUITLESS_PASSES:
+                break
             self._looks_for_unseen = True
             bound = self._first_bound
             if self._last_bound is not None and self.holds_all():
