@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from conftest import SEED, Bench
 
-from tap_nexudus_usage.errors import AccessError, ApiError, UnansweredError
+from tap_nexudus_usage.errors import ApiError, UnansweredError
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.records import dotnet
 from tap_nexudus_usage.sandbox.tokens import READ, User
@@ -285,48 +285,6 @@ def test_404_and_410_are_gone(bench: Bench, status: int, batch_size: int) -> Non
     second = bench.read(on_missing_record="tombstone", state=first.state, batch_size=batch_size)
 
     assert second.ids == [gone]
-
-
-@pytest.mark.parametrize("status", [204, 400, 401, 403, 422, 423, 500])
-@pytest.mark.parametrize("position", [0, 4, 9])
-@pytest.mark.parametrize("batch_size", [1, 200])
-def test_an_id_that_is_refused_costs_no_other_record(
-    make_bench: Callable[..., Bench], batch_size: int, position: int, status: int
-) -> None:
-    bench = make_bench(10)
-    refused = list(bench.ledger)[position]
-    bench.world.faults.append(
-        Fault(status=status, endpoints=("one", "many"), ids=(refused,), times=None)
-    )
-
-    run = bench.run(batch_size=batch_size, max_retries=2)
-
-    assert sorted(run.ids) == [i for i in bench.ledger if i != refused]
-    assert isinstance(run.error, UnansweredError)
-    assert f"1 Ids: {refused}." in str(run.error)
-
-
-@pytest.mark.parametrize("status", [401, 422, 500])
-def test_many_refused_ids_side_by_side_cost_no_other_record(
-    make_bench: Callable[..., Bench], status: int
-) -> None:
-    bench = make_bench(30)
-    refused = list(bench.ledger)[:12]
-    bench.world.faults.append(Fault(status=status, endpoints=("one",), ids=refused, times=None))
-
-    run = bench.run(batch_size=1, max_retries=1, max_concurrent_requests=1)
-
-    assert run.ids == list(bench.ledger)[12:]
-    assert isinstance(run.error, UnansweredError)
-
-
-def test_a_refusal_of_everything_ends_the_run_after_few_calls(bench: Bench) -> None:
-    bench.world.faults.append(Fault(status=403, endpoints=("one",), times=None))
-
-    run = bench.run(batch_size=1)
-
-    assert isinstance(run.error, AccessError)
-    assert len(bench.world.calls) < 20
 
 
 @pytest.mark.parametrize("answer", [{"status": 404}, {"status": 204}, {"body": "null"}])

@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection
 import pytest
 from conftest import Bench
 
-from tap_nexudus_usage.errors import AccessError, UnansweredError
 from tap_nexudus_usage.nexudus import connection
 from tap_nexudus_usage.nexudus.client import GetManyForm, NexudusClient
 from tap_nexudus_usage.nexudus.pages import Record
@@ -58,29 +57,6 @@ def test_one_poisonous_id_costs_few_calls_and_no_record(
 
     assert run.ids == list(bench.ledger)
     assert bench.count_calls() - without < 40
-
-
-def test_an_id_that_nothing_can_read_holds_up_no_other(make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench(400)
-    poisonous = list(bench.ledger)[57]
-    bench.world.faults.append(Fault(status=500, ids=(poisonous,), times=None))
-
-    run = bench.run(max_retries=2)
-
-    assert run.ids == [i for i in bench.ledger if i != poisonous]
-    assert isinstance(run.error, UnansweredError)
-    assert str(poisonous) in str(run.error)
-    assert str(poisonous) not in run.bookmark["emitted"]
-
-
-def test_an_outage_is_not_mistaken_for_poisonous_ids(make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench(400)
-    bench.world.faults.append(Fault(status=500, endpoints=("one",), times=None))
-
-    run = bench.run(max_retries=2, batch_size=1)
-
-    assert isinstance(run.error, UnansweredError)
-    assert len(bench.world.calls) < 40
 
 
 class CappedClient(NexudusClient):
@@ -140,17 +116,3 @@ def test_an_outage_does_not_make_batches_small_for_good(make_bench: Callable[...
 
     assert run.ids == list(bench.ledger)
     assert bench.count_calls() < 20 + 1 + 30
-
-
-def test_a_user_without_any_role_is_told_so_after_few_calls(
-    make_bench: Callable[..., Bench],
-) -> None:
-    bench = make_bench(450, user=User(roles=frozenset()))
-
-    run = bench.run()
-
-    assert isinstance(run.error, AccessError)
-    assert "CoworkerExtraServiceUseHistory-Read" in str(run.error)
-    assert "CoworkerExtraServiceUseHistory-List" in str(run.error)
-    assert "token" in str(run.error)
-    assert bench.count_calls() <= 30
