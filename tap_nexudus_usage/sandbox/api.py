@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tap_nexudus_usage.nexudus.entities import LEDGER, Entity
+from tap_nexudus_usage.nexudus.entities import Entity
 from tap_nexudus_usage.sandbox import responses
 from tap_nexudus_usage.sandbox.faults import Endpoint, Fault
 from tap_nexudus_usage.sandbox.records import Ledger
@@ -166,7 +166,7 @@ class EntityApi(Api):
         world = self._world
 
         def answer() -> Response:
-            if world.turmoil is not None and self._entity == LEDGER:
+            if world.turmoil is not None:
                 world.turmoil.happen(self._table)
             if problem:
                 return Response(status_code=problem)

@@ -1,4 +1,4 @@
-"""A ledger of usage records, generated from a seed, that can be changed while it is served."""
+"""A table of records, generated from a seed, that can be changed while it is served."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Ledger:
         self._json: dict[int, bytes] = {}
         self._by_stamp: list[tuple[str, int]] = []
         for record_id in sorted(self._random.sample(range(10_000_000, 100_000_000), count)):
-            self._records[record_id] = self._generate(record_id)
+            self._records[record_id] = self.generate(record_id)
         self._by_stamp = sorted(
             (stamp_key(record["UpdatedOn"]), record_id)
             for record_id, record in self._records.items()
@@ -145,7 +145,7 @@ class Ledger:
             record_id = max(self._records, default=9_999_999) + self._random.randint(1, 50)
         now = dotnet(self._now())
         inserted = {
-            **self._generate(record_id),
+            **self.generate(record_id),
             "CreatedOn": now,
             "UpdatedOn": now,
             "IsNew": True,
@@ -160,7 +160,8 @@ class Ledger:
         if record["UpdatedOn"] is not None:
             insort(self._by_stamp, (stamp_key(record["UpdatedOn"]), record_id))
 
-    def _generate(self, record_id: int) -> Record:
+    def generate(self, record_id: int) -> Record:
+        """A new record; the table of another entity makes its own kind."""
         chance = self._random
         created = self._moment(FIRST_DAY, days=600)
         updated = created if chance.random() < 0.7 else self._moment(created, days=60)

@@ -6,14 +6,23 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from tap_nexudus_usage.nexudus import entities
 from tap_nexudus_usage.nexudus.auth import Totp
-from tap_nexudus_usage.nexudus.entities import ENTITIES, LEDGER
+from tap_nexudus_usage.nexudus.entities import LEDGER
 
 REFRESH_TOKEN_LIFETIME = 15 * 86_400.0
 """Seconds."""
 
 READ, LIST = LEDGER.read_role, LEDGER.list_role
+"""Of the default table."""
+
 ANY = "whoever is logged in"
+
+
+def _all_roles() -> frozenset[str]:
+    return frozenset(
+        role for entity in entities.ENTITIES for role in (entity.read_role, entity.list_role)
+    )
 
 
 @dataclass
@@ -23,9 +32,7 @@ class User:
     username: str = "api.user@example.com"
     password: str = "correct horse"  # noqa: S105 - the sandbox's
     totp_secret: str | None = None
-    roles: frozenset[str] = frozenset(
-        role for entity in ENTITIES for role in (entity.read_role, entity.list_role)
-    )
+    roles: frozenset[str] = field(default_factory=_all_roles)
 
 
 @dataclass

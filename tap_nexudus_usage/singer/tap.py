@@ -17,7 +17,7 @@ from typing_extensions import Self, override
 
 from tap_nexudus_usage.errors import SettingsError
 from tap_nexudus_usage.logs import RedactingFilter, add_filter
-from tap_nexudus_usage.nexudus.entities import ENTITIES
+from tap_nexudus_usage.nexudus import entities
 from tap_nexudus_usage.redaction import Redactor
 from tap_nexudus_usage.run.connection_test import check
 from tap_nexudus_usage.run.surroundings import Surroundings
@@ -63,7 +63,7 @@ class TapNexudusUsage(Tap):
         """A stream for each entity; no call is made."""
         return [
             EntityStream(self, entity, lambda: self._surroundings, self.writer)
-            for entity in ENTITIES
+            for entity in entities.ENTITIES
         ]
 
     @cached_property
@@ -109,7 +109,8 @@ class TapNexudusUsage(Tap):
     @override
     def load_state(self, state: dict[str, Any]) -> None:
         """Take over the state; raises SettingsError where it isn't one."""
-        super().load_state(states.understood(state, [entity.stream for entity in ENTITIES]))
+        streams = [entity.stream for entity in entities.ENTITIES]
+        super().load_state(states.understood(state, streams))
 
     @cached_property
     def settings(self) -> Settings:
