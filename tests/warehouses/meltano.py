@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from outcomes import Finished
 
 from warehouses.environments import CHECKOUT
 
-MELTANO = Path(sys.executable).parent / "meltano"
+BIN = Path(sys.executable).parent
 TAP = "tap-nexudus-usage"
 SETTINGS = ("MELTANO", "TAP_", "TARGET_", "VIRTUAL_ENV")
 """How variables begin that would change what a project says."""
@@ -60,7 +60,7 @@ def at_rest(process: subprocess.Popen[str]) -> bool:
 
 @dataclass(frozen=True)
 class Project:
-    """A folder with the checkout's meltano.yml, in which the tap comes from the checkout.
+    """A folder with a meltano.yml, made from the checkout's.
 
     Attributes:
         environment: the Meltano environment that is active. The state is kept under its name.
@@ -73,9 +73,14 @@ class Project:
 
     @classmethod
     def create(cls, folder: Path) -> Project:
-        """Make one with nothing installed."""
-        definition = yaml.safe_load((CHECKOUT / "meltano.yml").read_text(encoding="utf-8"))
+        """Make one with nothing installed, in which the tap comes from the checkout."""
+        definition = definition_of(CHECKOUT)
         definition["plugins"]["extractors"][0]["pip_url"] = f"-e {CHECKOUT}"
+        return cls.of(folder, definition)
+
+    @classmethod
+    def of(cls, folder: Path, definition: dict[str, Any]) -> Project:
+        """Make one with this meltano.yml."""
         project = cls(folder)
         (folder / "home").mkdir()
         project._write(definition)
@@ -83,8 +88,7 @@ class Project:
 
     def in_environment(self, name: str, **of_the_tap: Any) -> Project:
         """The same in a new Meltano environment, which says this about the tap."""
-        path = self.folder / "meltano.yml"
-        definition = yaml.safe_load(path.read_text(encoding="utf-8"))
+        definition = definition_of(self.folder)
         extractors = [{"name": TAP, **of_the_tap}]
         environment = {"name": name, "config": {"plugins": {"extractors": extractors}}}
         definition["environments"].append(environment)
@@ -102,11 +106,16 @@ class Project:
             text = value if isinstance(value, str) else json.dumps(value)
             self.variables[f"{prefix}_{name.upper()}"] = text
 
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment for its commands; no setting of the machine's user gets in."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
+        path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+        return {**kept, "HOME": str(self.folder / "home"), "PATH": path, **self.variables}
+
     def meltano(self, *arguments: str) -> Finished:
         """Run Meltano to the end."""
-        with self.started(*arguments) as process:
-            stdout, stderr = process.communicate(timeout=TIMEOUT)
-        return Finished(process.returncode, stdout, stderr)
+        return self._to_the_end(self._meltano(arguments))
 
     def run(self, *arguments: str) -> Finished:
         """Run a pipeline, which has to go well."""
@@ -114,14 +123,28 @@ class Project:
         assert finished.code == 0, finished.stderr
         return finished
 
-    @contextmanager
-    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    def shell(self, script: str) -> Finished:
+        """Run commands as they stand in a document, to the end."""
+        return self._to_the_end(["bash", "-euo", "pipefail", "-c", script])
+
+    def started(self, *arguments: str) -> AbstractContextManager[subprocess.Popen[str]]:
         """Start Meltano in a group of its own; the group doesn't outlive the context."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
+        return self._started(self._meltano(arguments))
+
+    def _meltano(self, arguments: Sequence[str]) -> list[str]:
+        return [str(BIN / "meltano"), "--environment", self.environment, *arguments]
+
+    def _to_the_end(self, command: Sequence[str]) -> Finished:
+        with self._started(command) as process:
+            stdout, stderr = process.communicate(timeout=TIMEOUT)
+        return Finished(process.returncode, stdout, stderr)
+
+    @contextmanager
+    def _started(self, command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
         with subprocess.Popen(
-            [MELTANO, "--environment", self.environment, *arguments],
+            command,
             cwd=self.folder,
-            env={**kept, "HOME": str(self.folder / "home"), **self.variables},
+            env=self.env,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -132,3 +155,9 @@ class Project:
             finally:
                 if process.returncode is None:
                     os.killpg(process.pid, signal.SIGKILL)
+
+
+def definition_of(folder: Path) -> dict[str, Any]:
+    """A folder's meltano.yml."""
+    definition: dict[str, Any] = yaml.safe_load((folder / "meltano.yml").read_text("utf-8"))
+    return definition

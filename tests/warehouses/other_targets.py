@@ -21,6 +21,8 @@ from tap_nexudus_usage import timestamps
 from warehouses.environments import environment
 from warehouses.warehouse import Row, Warehouse
 
+Command = Sequence[str | Path]
+
 
 @dataclass
 class Target:
@@ -54,7 +56,7 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> Path:
     return path
 
 
-def warehouse(folder: Path, target: Sequence[str | Path]) -> Warehouse:
+def warehouse(folder: Path, target: Command) -> Warehouse:
     """What a pipeline needs; it isn't queried by a command."""
     return Warehouse(target=target, queried_by=(), table="", columns="", home=folder)
 
@@ -65,7 +67,7 @@ def target_csv(folder: Path, **differences: Any) -> Iterator[Target]:
     output = folder / "output"
     output.mkdir()
     config = write_config(folder, {"output_path": str(output), **differences})
-    command = [environment("csv") / "target-csv", "--config", config]
+    command: Command = [environment("csv") / "target-csv", "--config", config]
 
     def rows() -> list[Row]:
         with (output / f"{STREAM}.csv").open(encoding="utf-8", newline="") as file:
@@ -98,7 +100,11 @@ def pipelinewise_postgres(folder: Path, **differences: Any) -> Iterator[Target]:
             "default_target_schema": "nexudus",
             **differences,
         }
-        command = [bin_folder / "target-postgres", "--config", write_config(folder, config)]
+        command: Command = [
+            bin_folder / "target-postgres",
+            "--config",
+            write_config(folder, config),
+        ]
 
         def rows() -> list[Row]:
             lines = server.query(f"SELECT to_jsonb(t) FROM nexudus.{STREAM} t")
@@ -132,7 +138,7 @@ def target_sqlite(folder: Path) -> Iterator[Target]:
     database = folder / "warehouse.db"
     # The target adds the ending itself.
     config = write_config(folder, {"database": str(database.with_suffix(""))})
-    command = [bin_folder / "target-sqlite", "--config", config]
+    command: Command = [bin_folder / "target-sqlite", "--config", config]
 
     def rows() -> list[Row]:
         connection = sqlite3.connect(database)

@@ -17,9 +17,11 @@ from outcomes import STREAM
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.records import Ledger
 from tap_nexudus_usage.sandbox.tokens import User
-from warehouses import engines, project
+from warehouses import engines
 from warehouses.environments import CHECKOUT, environment
-from warehouses.project import Project
+from warehouses.meltano import TAP, Project
+from warehouses.scaling import make_project
+from warehouses.warehouse import Warehouse
 
 pytestmark = pytest.mark.warehouse
 
@@ -34,18 +36,20 @@ class Dagster:
     """The example, beside a project of Meltano's."""
 
     meltano: Project
+    warehouse: Warehouse
     accounts: dict[str, Bench]
 
     def run(self) -> tuple[int, str]:
         """Run the job as the example's README says; the exit code, and what was said."""
         home = self.meltano.folder / "dagster"
         home.mkdir(exist_ok=True)
-        path = f"{environment('dagster')}{os.pathsep}{self.meltano.env['PATH']}"
+        env = self.meltano.env
+        path = f"{environment('dagster')}{os.pathsep}{env['PATH']}"
         finished = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", COMMAND],  # noqa: S607
             cwd=EXAMPLE,
             env={
-                **self.meltano.env,
+                **env,
                 "PATH": path,
                 "DAGSTER_HOME": str(home),
                 "DAGSTER_DISABLE_TELEMETRY": "yes",
@@ -62,20 +66,21 @@ class Dagster:
 
     def ids(self, account: str) -> list[int]:
         """The Ids in an account's table."""
-        table = replace(self.meltano.warehouse, table=f"nexudus_{account}.{STREAM}")
+        table = replace(self.warehouse, table=f"nexudus_{account}.{STREAM}")
         return sorted(row["Id"] for row in table.rows())
 
 
 @pytest.fixture
 def dagster(make_bench: Callable[..., Bench], tmp_path: Path) -> Iterator[Dagster]:
     with engines.postgres(tmp_path) as warehouse:
-        meltano = project.make(tmp_path, warehouse)
+        meltano = make_project(tmp_path, warehouse)
         accounts = {}
         for seed, account in enumerate(("lisbon", "porto"), 1):
             user = User(f"{account}@example.com", f"the password of {account}")
             accounts[account] = make_bench(ledger=Ledger(20 * seed, seed), user=user)
-            meltano.configure(f"tap-nexudus-usage-{account}", accounts[account])
-        yield Dagster(meltano, accounts)
+            login = accounts[account].settings(record_ids=None, requests_per_minute=None)
+            meltano.configure(f"{TAP}-{account}", login)
+        yield Dagster(meltano, warehouse, accounts)
 
 
 def test_accounts_are_loaded_at_once_and_a_login_that_fails_is_tried_again(
@@ -99,7 +104,7 @@ def test_accounts_are_loaded_at_once_and_a_login_that_fails_is_tried_again(
 def test_an_account_that_fails_makes_the_run_red_and_the_other_one_is_loaded(
     dagster: Dagster,
 ) -> None:
-    dagster.meltano.env["TAP_NEXUDUS_USAGE_LISBON_PASSWORD"] = "mistyped"
+    dagster.meltano.configure(f"{TAP}-lisbon", {"password": "mistyped"})
 
     code, output = dagster.run()
 

@@ -311,7 +311,7 @@ def test_a_run_that_was_killed_with_meltano_is_resumed(
 
 def hanging_search(after: int) -> Fault:
     """After so many pages, no answer to a search."""
-    return Fault("hang", endpoints=("search",), skip=after, times=None)
+    return Fault("hang", endpoints=["search"], skip=after, times=None)
 
 
 def test_a_full_refresh_that_failed_is_resumed(

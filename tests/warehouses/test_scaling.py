@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +14,10 @@ from outcomes import STREAM
 
 from tap_nexudus_usage.sandbox.records import Ledger
 from tap_nexudus_usage.sandbox.tokens import User
-from warehouses import engines, project
-from warehouses.project import Project
+from warehouses import engines
+from warehouses.meltano import TAP, Project
 from warehouses.recipes import RECIPES
+from warehouses.scaling import blocks, make_project
 from warehouses.warehouse import Warehouse
 
 pytestmark = pytest.mark.warehouse
@@ -24,14 +26,19 @@ ACCOUNTS = ("lisbon", "porto")
 SHARED = 77_777_777
 """An Id that both accounts have, for records that have nothing else in common."""
 
-ALL_ACCOUNTS, SPLIT, FIRST_SHARD, ALL_SHARDS = project.blocks("sh")
-(ACCOUNTS_IN_ONE,) = project.blocks("sql")
+ALL_ACCOUNTS, SPLIT, FIRST_SHARD, ALL_SHARDS = blocks("sh")
+(ACCOUNTS_IN_ONE,) = blocks("sql")
 
 
 @pytest.fixture
-def meltano(tmp_path: Path) -> Iterator[Project]:
+def warehouse(tmp_path: Path) -> Iterator[Warehouse]:
     with engines.postgres(tmp_path) as warehouse:
-        yield project.make(tmp_path, warehouse)
+        yield warehouse
+
+
+@pytest.fixture
+def meltano(tmp_path: Path, warehouse: Warehouse) -> Project:
+    return make_project(tmp_path, warehouse)
 
 
 @pytest.fixture
@@ -43,7 +50,7 @@ def accounts(make_bench: Callable[..., Bench], meltano: Project) -> dict[str, Be
         ledger.insert(SHARED, ToStringText=account)
         user = User(f"{account}@example.com", f"the password of {account}")
         benches[account] = make_bench(ledger=ledger, user=user, throttled=True)
-        meltano.configure(f"tap-nexudus-usage-{account}", benches[account])
+        configure(meltano, account, benches[account])
     return benches
 
 
@@ -73,14 +80,31 @@ class Table:
         }
 
 
-def table(meltano: Project, schema: str) -> Table:
-    return Table(replace(meltano.warehouse, table=f"{schema}.{STREAM}"))
+def configure(meltano: Project, name: str, bench: Bench) -> None:
+    """Give an account's or shard's extractor what it needs to reach its sandbox."""
+    settings = bench.settings(record_ids=None, requests_per_minute=None)
+    meltano.configure(f"{TAP}-{name}", settings)
 
 
-def emitted(meltano: Project, extractor: str, suffix: str) -> set[int]:
+def log(meltano: Project, name: str) -> str:
+    """What a run of the document's said."""
+    return (meltano.folder / f"{name}.log").read_text(encoding="utf-8")
+
+
+def load(meltano: Project, script: str, names: Iterable[str]) -> None:
+    """Run commands of the document's, which load what is named and have to go well."""
+    assert meltano.shell(script).code == 0, [log(meltano, name) for name in names]
+
+
+def table(warehouse: Warehouse, schema: str) -> Table:
+    return Table(replace(warehouse, table=f"{schema}.{STREAM}"))
+
+
+def emitted(meltano: Project, name: str) -> set[int]:
     """The Ids in a state, all of which belong to one account or shard."""
-    state = meltano.state(f"dev:{extractor}-to-target-postgres:{suffix}")
-    return set(map(int, state["singer_state"]["bookmarks"][STREAM]["emitted"]))
+    got = meltano.meltano("state", "get", f"dev:{TAP}-{name}-to-target-postgres:{name}")
+    bookmarks = json.loads(got.stdout)["singer_state"]["bookmarks"]
+    return set(map(int, bookmarks[STREAM]["emitted"]))
 
 
 def throttled(benches: Iterable[Bench]) -> int:
@@ -88,10 +112,10 @@ def throttled(benches: Iterable[Bench]) -> int:
 
 
 def test_accounts_are_loaded_at_once_each_with_its_own_state(
-    accounts: dict[str, Bench], meltano: Project
+    accounts: dict[str, Bench], meltano: Project, warehouse: Warehouse
 ) -> None:
-    tables = {account: table(meltano, f"nexudus_{account}") for account in ACCOUNTS}
-    assert meltano.run(ALL_ACCOUNTS) == 0, [meltano.log(account) for account in ACCOUNTS]
+    tables = {account: table(warehouse, f"nexudus_{account}") for account in ACCOUNTS}
+    load(meltano, ALL_ACCOUNTS, ACCOUNTS)
     for account, bench in accounts.items():
         tables[account].assert_equals(bench)
 
@@ -101,22 +125,24 @@ def test_accounts_are_loaded_at_once_each_with_its_own_state(
         changed[account] = {SHARED, *list(bench.ledger)[:count]}
         for record_id in changed[account]:
             bench.ledger.change(record_id, CreditUsed=count)
-    assert meltano.run(ALL_ACCOUNTS) == 0, [meltano.log(account) for account in ACCOUNTS]
+    load(meltano, ALL_ACCOUNTS, ACCOUNTS)
 
     for account, bench in accounts.items():
         tables[account].assert_equals(bench)
         assert tables[account].loaded_after(before[account]) == changed[account]
-        assert emitted(meltano, f"tap-nexudus-usage-{account}", account) == changed[account]
+        assert emitted(meltano, account) == changed[account]
     assert throttled(accounts.values()) == 0
 
 
-def test_accounts_are_seen_in_one_place(accounts: dict[str, Bench], meltano: Project) -> None:
-    assert meltano.run(ALL_ACCOUNTS) == 0, [meltano.log(account) for account in ACCOUNTS]
+def test_accounts_are_seen_in_one_place(
+    accounts: dict[str, Bench], meltano: Project, warehouse: Warehouse
+) -> None:
+    load(meltano, ALL_ACCOUNTS, ACCOUNTS)
     for account in ACCOUNTS:
         select = RECIPES["postgres"].view.replace("nexudus.", f"nexudus_{account}.")
-        meltano.warehouse.query(f"CREATE VIEW nexudus_{account}.credit_uses AS {select}")
+        warehouse.query(f"CREATE VIEW nexudus_{account}.credit_uses AS {select}")
 
-    rows = meltano.warehouse.query(ACCOUNTS_IN_ONE)
+    rows = warehouse.query(ACCOUNTS_IN_ONE)
 
     assert len(rows) == sum(len(bench.ledger) for bench in accounts.values())
     shared = {row["account"]: row["to_string_text"] for row in rows if row["id"] == SHARED}
@@ -124,28 +150,29 @@ def test_accounts_are_seen_in_one_place(accounts: dict[str, Bench], meltano: Pro
 
 
 def test_an_account_that_fails_is_told_and_the_other_one_loaded(
-    accounts: dict[str, Bench], meltano: Project
+    accounts: dict[str, Bench], meltano: Project, warehouse: Warehouse
 ) -> None:
-    meltano.env["TAP_NEXUDUS_USAGE_LISBON_PASSWORD"] = "mistyped"
+    meltano.configure(f"{TAP}-lisbon", {"password": "mistyped"})
 
-    assert meltano.run(ALL_ACCOUNTS) == 1
-    assert "Login failed" in meltano.log("lisbon")
-    table(meltano, "nexudus_porto").assert_equals(accounts["porto"])
+    assert meltano.shell(ALL_ACCOUNTS).code == 1
+    assert "Login failed" in log(meltano, "lisbon")
+    table(warehouse, "nexudus_porto").assert_equals(accounts["porto"])
 
 
 def test_shards_of_one_account_are_loaded_at_once_each_with_its_own_state(
-    make_bench: Callable[..., Bench], meltano: Project
+    make_bench: Callable[..., Bench], meltano: Project, warehouse: Warehouse
 ) -> None:
     bench = make_bench(30, throttled=True)
     ids = set(bench.ledger)
     shards = [{record_id for record_id in ids if record_id % 2 == shard} for shard in (0, 1)]
     (meltano.folder / "ids.txt").write_text("\n".join(map(str, ids)) + "\n", encoding="utf-8")
-    for shard in (0, 1):
-        meltano.configure(f"tap-nexudus-usage-shard-{shard}", bench)
-    assert meltano.run(SPLIT) == 0
-    assert meltano.run(FIRST_SHARD) == 0, meltano.log("shard-0")
-    assert meltano.run(ALL_SHARDS) == 0, [meltano.log(f"shard-{shard}") for shard in (0, 1)]
-    loaded = table(meltano, "nexudus")
+    names = ["shard-0", "shard-1"]
+    for name in names:
+        configure(meltano, name, bench)
+    load(meltano, SPLIT, ())
+    load(meltano, FIRST_SHARD, names[:1])
+    load(meltano, ALL_SHARDS, names)
+    loaded = table(warehouse, "nexudus")
     loaded.assert_equals(bench)
 
     before = loaded.rows()
@@ -154,12 +181,11 @@ def test_shards_of_one_account_are_loaded_at_once_each_with_its_own_state(
         bench.ledger.change(record_id, CreditUsed=7)
     for record_id in deleted:
         bench.ledger.delete(record_id)
-    assert meltano.run(ALL_SHARDS) == 0, [meltano.log(f"shard-{shard}") for shard in (0, 1)]
+    load(meltano, ALL_SHARDS, names)
 
     assert loaded.loaded_after(before) == changed | deleted
     rows = loaded.rows()
     gone = {record_id for record_id, row in rows.items() if row["_sdc_deleted_at"] is not None}
     assert gone == deleted
-    for shard, configured in enumerate(shards):
-        name = f"shard-{shard}"
-        assert emitted(meltano, f"tap-nexudus-usage-{name}", name) == configured - deleted
+    for name, configured in zip(names, shards, strict=True):
+        assert emitted(meltano, name) == configured - deleted
