@@ -97,6 +97,14 @@ def test_a_redirect_carries_nothing_to_another_host(
     assert run.error is not None or run.ids == list(bench.ledger)
 
 
+def test_a_netrc_login_is_not_mixed_in(bench: Bench) -> None:
+    netrc = Path(os.environ["HOME"]) / ".netrc"
+    netrc.write_text("default login someone password else\n", encoding="utf-8")
+    netrc.chmod(0o600)
+
+    assert run_tap_with(bench.settings()).code == 0
+
+
 # Logs, besides those that the fault campaign searches
 
 ECHO = "you are api.user@example.com, correct horse"

@@ -108,6 +108,13 @@ def test_a_long_url_is_avoided(make_bench: Callable[..., Bench]) -> None:
     assert {call.status for call in bench.world.calls} == {200}
 
 
+def test_an_encoded_bracket_is_never_sent(bench: Bench) -> None:
+    assert bench.world.refuse_encoded_brackets
+    bench.read()
+
+    assert bench.world.count()["many"] == 1
+
+
 def test_an_outage_does_not_make_batches_small_for_good(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench(4_000)
     bench.world.faults.append(Fault(status=502, skip=3, times=8))

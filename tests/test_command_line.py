@@ -259,13 +259,6 @@ def test_a_thread_that_is_about_to_log_does_not_get_the_last_word() -> None:
     )
 
 
-def test_an_encoded_bracket_is_never_sent(bench: Bench) -> None:
-    assert bench.world.refuse_encoded_brackets
-    bench.read()
-
-    assert bench.world.count()["many"] == 1
-
-
 def test_a_redirect_is_not_followed(make_bench: Callable[..., Bench]) -> None:
     thief, bench = make_bench(), make_bench()
     headers = {"Location": f"{thief.sandbox.url}/api/token"}
@@ -275,11 +268,3 @@ def test_a_redirect_is_not_followed(make_bench: Callable[..., Bench]) -> None:
 
     assert_told(finished, "307", "api_url")
     assert thief.world.count()["all"] == 0
-
-
-def test_a_netrc_login_is_not_mixed_in(bench: Bench) -> None:
-    netrc = Path(os.environ["HOME"]) / ".netrc"
-    netrc.write_text("default login someone password else\n", encoding="utf-8")
-    netrc.chmod(0o600)
-
-    assert run_tap_with(bench.settings()).code == 0
