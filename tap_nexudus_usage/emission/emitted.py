@@ -1,4 +1,4 @@
-"""What was emitted, kept in the stream's Singer state so that re-reading it is silent."""
+"""What was emitted, kept in the state so that re-reading it is silent."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ PRUNE_EVERY = 10_000
 class Emitted:
     """The `UpdatedOn` last emitted for each Id, and the newest of all: the bookmark.
 
-    Lives inside the state dict that the SDK writes as STATE, so that both can't disagree. One of
-    the `begin` methods has to be called before a read.
+    Lives inside the very dict that is written as STATE, so that both can't disagree. One of the
+    `begin` methods has to be called before a read.
     """
 
     def __init__(self, state: MutableMapping[str, Any], replication_key: str) -> None:

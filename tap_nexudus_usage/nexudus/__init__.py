@@ -1,4 +1,4 @@
-"""The Nexudus API over HTTP: its calls, tokens, pace, answers.
+"""The Nexudus API over HTTP: its entities, calls, tokens, pace, answers.
 
-Knows nothing of what is read for, of settings or of a protocol.
+Knows nothing of what is read for or of a protocol, and of settings only what they are called.
 """

@@ -1,4 +1,4 @@
-"""How records are found: by Id, by search, fetched ahead.
+"""How records are found: by Id, by search, fetched ahead; and what proves that one is gone.
 
-Knows the API's calls, and no protocol.
+Knows the API's calls; nothing of what was emitted before, of settings or of a protocol.
 """

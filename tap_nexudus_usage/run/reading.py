@@ -21,7 +21,7 @@ from tap_nexudus_usage.reading.minutes import BEGINNING, minute_of
 from tap_nexudus_usage.settings.checked import Settings
 
 OnPoll = Callable[[], None]
-"""Called while waiting, see `concurrency.fetch_ahead`."""
+"""Called while waiting, see `fetch_ahead`."""
 
 
 class Reading:

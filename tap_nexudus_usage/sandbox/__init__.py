@@ -1,6 +1,8 @@
 """A double of the Nexudus API, as far as its documentation describes it, to run the tap against.
 
-A module a concern: `records` (the ledger), `search`, `tokens`, `throttle`, `faults`, `tenant` (how
-it reads what the documents leave open); `world` holds them together, `api` and `control` serve them
-over HTTP, `server` runs that in a thread, `cli` as a process.
+Knows the entities and how one-time codes are made; nothing of how the tap reads.
+
+A module a concern: `records` (a table of them), `search`, `tokens`, `throttle`, `faults`, `tenant`
+(how it reads what the documents leave open); `world` holds them together, `api` and `control` serve
+them over HTTP, `server` runs that in a thread, `cli` as a process.
 """

@@ -1,4 +1,4 @@
 """The settings: declared as data, tidied, checked; the file of Ids.
 
-Knows what a connection needs, and no protocol: each makes its own form of what is declared here.
+Knows what a connection and emission take of them; no protocol, each of which makes its own form.
 """
