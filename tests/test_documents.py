@@ -6,11 +6,13 @@ import json
 import re
 from datetime import date
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from importlinter.api import read_configuration
 from jsonschema import Draft7Validator, Draft202012Validator
 from warehouses.recipes import RECIPES
 
@@ -329,6 +331,61 @@ def test_the_recipes_load_as_meltano_yml_does(meltano_yml: dict[str, Any], engin
     for name, value in recipe.config.items():
         if isinstance(value, bool):
             assert value == settings[name]["value"]
+
+
+def drawing() -> str:
+    """The drawing of the rooms."""
+    (text,) = re.findall(
+        r"```text\n(.*?)```", (PROJECT / "CONTRIBUTING.md").read_text("utf-8"), re.DOTALL
+    )
+    return str(text)
+
+
+def drawn_layers() -> list[set[str]]:
+    """The rooms in the drawing, those on one floor together."""
+    layers: list[set[str]] = [set()]
+    for line in drawing().partition("beside them")[0].splitlines():
+        if line.startswith("├"):
+            layers.append(set())
+        for names in re.findall(r"│ (\w+(?:, \w+)*)  ", line):
+            layers[-1] |= set(names.split(", "))
+    return layers
+
+
+def test_the_rooms_drawn_are_those_that_import_linter_keeps_in_order() -> None:
+    contracts = read_configuration(str(PROJECT / "pyproject.toml"))["contracts_options"]
+    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    kept = [set(re.findall(r"\w+", layer)) for layer in layers]
+
+    assert drawn_layers() == [layer - {"sandbox"} for layer in kept]
+    assert "│ sandbox " in drawing().partition("beside them")[2]
+
+
+def test_the_rooms_drawn_are_all_there_are() -> None:
+    package = PROJECT / "tap_nexudus_usage"
+    folders = {path.parent.name for path in package.glob("*/__init__.py")}
+    modules = {path.stem for path in package.glob("*.py")} - {"__init__", "__main__"}
+
+    assert set.union({"sandbox"}, *drawn_layers()) == folders | modules
+
+
+def test_the_tests_lie_in_folders_as_the_rooms() -> None:
+    rooms = {path.parent.name for path in (PROJECT / "tap_nexudus_usage").glob("*/__init__.py")}
+    folders = {path.parent.name for path in PROJECT.glob("tests/*/test_*.py")}
+
+    assert folders - {"warehouses"} == rooms
+
+
+def test_a_record_is_drawn_to_go_from_each_room_to_one_that_knows_it() -> None:
+    (way,) = re.findall(r"^Nexudus ──▶ (.*) ──▶ stdout$", drawing(), re.MULTILINE)
+    rooms = way.split(" ──▶ ")
+    floors = [next(i for i, layer in enumerate(drawn_layers()) if room in layer) for room in rooms]
+
+    assert len(rooms) == 4
+    for room, following in pairwise(rooms):
+        files = (PROJECT / "tap_nexudus_usage" / following).glob("*.py")
+        assert any(f"tap_nexudus_usage.{room}." in file.read_text("utf-8") for file in files)
+    assert floors == sorted(floors, reverse=True)
 
 
 def test_links_within_the_project_lead_somewhere() -> None:
