@@ -135,7 +135,9 @@ class EntityApi(Api):
 
         def answer() -> Response:
             record = self._table.json(record_id)
-            return Response(status_code=404) if record is None else responses.json_of(record)
+            if record is None:
+                return Response(status_code=404)
+            return responses.json_of(self._world.tenant.shows(record))
 
         return await self._respond(
             request, "one", (record_id,), answer, role=self._entity.read_role
@@ -154,7 +156,8 @@ class EntityApi(Api):
             records = filter(None, map(self._table.get, ids))
             # In no order that a client could rely on.
             in_order = sorted(records, key=lambda record: str(record["UniqueId"]))
-            parts = (self._table.json(record["Id"]) or b"" for record in in_order)
+            bodies = (self._table.json(record["Id"]) or b"" for record in in_order)
+            parts = (self._world.tenant.shows(body, in_array=True) for body in bodies)
             return responses.json_of(b"[" + b",".join(parts) + b"]")
 
         return await self._respond(

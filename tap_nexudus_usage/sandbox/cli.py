@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
 from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
 from tap_nexudus_usage.sandbox.records import Ledger
 from tap_nexudus_usage.sandbox.server import Sandbox
-from tap_nexudus_usage.sandbox.tenant import DirReading, Tenant
+from tap_nexudus_usage.sandbox.tenant import (
+    DirReading,
+    GetManyForm,
+    NextPage,
+    Tenant,
+    Ties,
+    offset,
+)
 from tap_nexudus_usage.sandbox.tokens import LIST, READ, User
 from tap_nexudus_usage.sandbox.turmoil import Turmoil
 from tap_nexudus_usage.sandbox.world import World
+
+
+def hours_or_zone(value: str) -> tzinfo:
+    """A clock, so many hours ahead of UTC or that of a time zone's name."""
+    try:
+        return offset(float(value))
+    except ValueError:
+        pass
+    try:
+        return ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        message = f"{value!r} is no number of hours within a day, nor a time zone."
+        raise click.BadParameter(message) from error
 
 
 @click.command(context_settings={"show_default": True})
@@ -39,9 +61,57 @@ from tap_nexudus_usage.sandbox.world import World
     "--dir-reading",
     type=click.Choice(["new", "old", "words"]),
     default="new",
-    help="What the search's dir means: 0 (new), 1 (old) or the word ascending (words).",
+    help="What ascends in a search, as dir: 0 (new), 1 (old) or the word ascending (words).",
+)
+@click.option(
+    "--clock",
+    type=hours_or_zone,
+    metavar="HOURS|ZONE",
+    default="0",
+    help="In which the bounds of a search are read: hours like +2 or -11.5, or Europe/Lisbon.",
 )
 @click.option("--page-cap", default=1_000, help="Records that a search page has at most.")
+@click.option(
+    "--silent-cap/--no-silent-cap",
+    default=False,
+    help="Count pages by the size asked for, whatever --page-cap.",
+)
+@click.option(
+    "--ties",
+    type=click.Choice(["by_id", "turning", "random"]),
+    default="by_id",
+    help="How records with equal stamps are ordered; turning: the other way on every other page.",
+)
+@click.option(
+    "--next-page",
+    type=click.Choice(["rightly", "always", "never", "null"]),
+    default="rightly",
+    help="What HasNextPage says.",
+)
+@click.option(
+    "--ignore",
+    "ignored",
+    metavar="PARAMETER",
+    multiple=True,
+    help="A parameter that is ignored without a word, like page, orderBy or "
+    "from_CoworkerExtraServiceUseHistory_UpdatedOn; may be repeated.",
+)
+@click.option(
+    "--get-many-form",
+    "get_many_forms",
+    type=click.Choice(["array", "filter", "none"]),
+    multiple=True,
+    default=["array", "filter"],
+    help="A form of get many that is understood, /?id=[] (array) or ?…_Id=[] (filter); may be "
+    "repeated.",
+)
+@click.option(
+    "--blank-in-lists",
+    metavar="FIELD",
+    multiple=True,
+    help="A field that pages of a search leave empty; may be repeated.",
+)
+@click.option("--z/--no-z", default=True, help="End date-times in Z.")
 @click.option("--turmoil", default=0.0, help="Probability of a change before each search.")
 @click.option("--throttle/--no-throttle", default=True, help="Keep to the published limits.")
 @click.option(
@@ -70,9 +140,17 @@ def main(
     roles: tuple[str, ...],
     get_many_role: Literal["Read", "List"],
     dir_reading: DirReading,
+    clock: tzinfo,
     page_cap: int,
+    silent_cap: bool,  # noqa: FBT001 - click passes by name
+    ties: Ties,
+    next_page: NextPage,
+    ignored: tuple[str, ...],
+    get_many_forms: tuple[GetManyForm | Literal["none"], ...],
+    blank_in_lists: tuple[str, ...],
+    z: bool,  # noqa: FBT001 - as above
     turmoil: float,
-    throttle: bool,  # noqa: FBT001 - click passes by name
+    throttle: bool,  # noqa: FBT001 - as above
     throttle_answer: str,
     missing_role_status: str,
     time_scale: float,
@@ -109,7 +187,15 @@ def main(
         get_many_role=get_many_role,
         tenant=Tenant(
             dir_reading=dir_reading,
+            clock=clock,
             page_cap=page_cap,
+            cap_is_silent=silent_cap,
+            ties=ties,
+            has_next_page=next_page,
+            ignored=frozenset(ignored),
+            get_many_forms=frozenset(form for form in get_many_forms if form != "none"),
+            blank_in_lists=frozenset(blank_in_lists),
+            stamps_end_in_z=z,
             throttle_answer=409 if throttle_answer == "409" else 429,
             missing_role_status=int(missing_role_status),
         ),

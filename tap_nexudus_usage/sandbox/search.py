@@ -68,12 +68,8 @@ def search(
 
 
 def _listed(ledger: Ledger, record_id: int, tenant: Tenant) -> msgspec.Raw:
-    """A record as a list shows it."""
-    body = ledger.json(record_id) or b"null"
-    if tenant.blank_in_lists:
-        record = msgspec.json.decode(body)
-        body = msgspec.json.encode(record | dict.fromkeys(tenant.blank_in_lists))
-    return msgspec.Raw(body)
+    """A record as a page shows it."""
+    return msgspec.Raw(tenant.shows(ledger.json(record_id) or b"null", in_page=True))
 
 
 def _sorted(ledger: Ledger, query: Mapping[str, str], tenant: Tenant, page: int) -> Sequence[int]:

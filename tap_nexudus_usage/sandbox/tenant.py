@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Literal
+
+import msgspec
 
 from tap_nexudus_usage.sandbox.throttle import ThrottleAnswer
 
@@ -13,9 +16,16 @@ DirReading = Literal["new", "old", "words"]
 """What `dir` means. New: 0 is ascending, 1 descending. Old: 1 is ascending, others descending.
 Words: `ascending` and `descending`; numbers are ignored, which leaves descending here."""
 
+GetManyForm = Literal["array", "filter"]
+"""How Ids are asked for, many at once: `/?id=[…]`, or `?…_Id=[…]`."""
+
+NextPage = Literal["rightly", "always", "never", "null"]
+
 Ties = Literal["by_id", "turning", "random"]
 """In which order records with equal stamps come: by Id; upwards on odd pages and downwards on even
 ones; another one for each answer."""
+
+_STAMP = re.compile(rb'"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?)Z"')
 
 
 @dataclass
@@ -34,6 +44,8 @@ class Tenant:
         ignored: names of parameters that are ignored without a word.
         get_many_forms: which forms of get many are understood; another one is an ignored parameter.
         blank_in_lists: text fields that lists leave empty.
+        lists: which answers are lists: the pages of the search and of get many's form `filter`,
+            which are alike, or the arrays of the other form, too.
         stamps_end_in_z: whether date-times are written with their `Z`.
         throttle_answer: 409 with Retry-After, as documented, or 429 with the wait in the body's
             text only, as third-party clients have seen.
@@ -49,11 +61,12 @@ class Tenant:
     cap_is_silent: bool = False
     ties: Ties = "by_id"
     sorts_by: Literal["ticks", "milliseconds"] = "ticks"
-    has_next_page: Literal["rightly", "always", "never", "null"] = "rightly"
+    has_next_page: NextPage = "rightly"
     estimates: bool = False
     ignored: frozenset[str] = frozenset()
-    get_many_forms: frozenset[Literal["array", "filter"]] = frozenset({"array", "filter"})
+    get_many_forms: frozenset[GetManyForm] = frozenset({"array", "filter"})
     blank_in_lists: frozenset[str] = frozenset()
+    lists: Literal["pages", "pages and arrays"] = "pages"
     stamps_end_in_z: bool = True
     throttle_answer: ThrottleAnswer = 409
     missing_role_status: int = 401
@@ -75,6 +88,13 @@ class Tenant:
     def to_utc(self, bound: datetime) -> datetime:
         """The moment that a bound means, which has no zone itself."""
         return bound.replace(tzinfo=self.clock).astimezone(timezone.utc)
+
+    def shows(self, record: bytes, *, in_array: bool = False, in_page: bool = False) -> bytes:
+        """A record, as JSON, as it is answered alone, in an array or in a page."""
+        if self.blank_in_lists and (in_page or (in_array and self.lists != "pages")):
+            fields = msgspec.json.decode(record)
+            record = msgspec.json.encode(fields | dict.fromkeys(self.blank_in_lists))
+        return record if self.stamps_end_in_z else _STAMP.sub(rb'"\1"', record)
 
     def says_next_page(self, *, follows: bool) -> bool | None:
         """What HasNextPage is said to be."""
