@@ -38,7 +38,20 @@ class ThrottledError(TapError):
 
 
 class InvalidRecordError(TapError):
-    """A record breaks the schema."""
+    """A record breaks the schema.
+
+    Attributes:
+        field: the one that does.
+        expected: what it should be.
+        got: the type of JSON that it has instead.
+    """
+
+    def __init__(self, message: str, *, field: str = "", expected: str = "", got: str = "") -> None:
+        """Keep, next to the words for the user, what can be told without the record's content."""
+        super().__init__(message)
+        self.field = field
+        self.expected = expected
+        self.got = got
 
 
 class MissingRecordsError(TapError):
@@ -81,6 +94,10 @@ class RefusalError(Exception):
 
 class UnknownFormError(Exception):
     """A get many was answered as if its parameter wasn't there: the tenant doesn't know it."""
+
+
+class SpentError(Exception):
+    """As many calls were made as may be: raised instead of making another one."""
 
 
 class StoppedError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from codecs import getincrementaldecoder
 from urllib.parse import quote, quote_plus
@@ -14,11 +15,18 @@ READABLE_LENGTH = 4_000
 """Bytes of an answer's body that are looked at: more than are shown, so that no secret is cut."""
 
 
+RECORD = re.compile(rb'"(?:Id|Records|UpdatedOn)"')
+"""What shows that a body holds, or should have held, records."""
+
+
 class Redactor:
     """Knows the secrets of a run, those configured and each token issued since."""
 
     def __init__(self) -> None:
         """Start with no secret known."""
+        self.shows_records = True
+        """Whether the beginning of a body may be shown that holds records, which is personal data.
+        """
         self._lock = threading.Lock()
         self._secrets: list[str] = []
 
@@ -42,6 +50,8 @@ class Redactor:
 
     def excerpt(self, body: bytes) -> str:
         """The beginning of an answer's body on one line, secrets replaced before it is cut."""
+        if not self.shows_records and RECORD.search(body[:READABLE_LENGTH]):
+            return "records, which aren't shown here"
         text = one_line(self.redact(readable(body)))
         return text if len(text) <= EXCERPT_LENGTH else f"{text[:EXCERPT_LENGTH]}…"
 

@@ -24,6 +24,13 @@ _PYTHON_TYPES = {
     "null": type(None),
 }
 
+_JSON_TYPES = {
+    **{python: name for name, python in _PYTHON_TYPES.items()},
+    float: "number",
+    list: "array",
+    dict: "object",
+}
+
 Field = tuple[frozenset[type], Callable[[Any], Any] | None]
 """The Python types that a field's good values have, and what makes a value that isn't null
 canonical."""
@@ -72,8 +79,7 @@ class RecordShape:
                 record[name] = to_canonical(value)
             except (TypeError, ValueError):
                 self._judge(raw)
-                wanted = _WANTED[to_canonical]
-                raise InvalidRecordError(_words(raw, name, wanted, value)) from None
+                raise _invalid(raw, name, _WANTED[to_canonical], value) from None
         if "Id" not in record:
             self._judge(raw)
         record[DELETED_AT] = None
@@ -93,7 +99,7 @@ class RecordShape:
         error = best_match(self._validator.iter_errors(checked))
         if error is not None:
             name = str(error.path[0]) if error.path else "Id"
-            raise InvalidRecordError(_words(raw, name, _expected(error), checked.get(name)))
+            raise _invalid(raw, name, _expected(error), checked.get(name))
 
     def _report_unknown(self, name: str) -> None:
         if name not in self._unknown:
@@ -151,8 +157,10 @@ def _expected(error: ValidationError) -> str:
     return " or ".join([declared] if isinstance(declared, str) else declared)
 
 
-def _words(raw: Mapping[str, Any], name: str, expected: str, got: Any) -> str:
-    return (
+def _invalid(raw: Mapping[str, Any], name: str, expected: str, got: Any) -> InvalidRecordError:
+    message = (
         f"Record Id {raw.get('Id')!r:.30} breaks the schema: {name} should be {expected}, "
         f"but is {got!r:.60}. Report it, please; on_invalid_record: warn skips such records"
     )
+    kind = _JSON_TYPES.get(type(got), "no JSON")
+    return InvalidRecordError(message, field=name, expected=expected, got=kind)

@@ -37,6 +37,7 @@ class Connection:
     auth: TokenAuth
     tally: Tally
     throttle: Throttle
+    redactor: Redactor
     client: Callable[[Entity], NexudusClient]
     """A client for an entity."""
 
@@ -71,7 +72,7 @@ def connect(
     auth = TokenAuth(options.credentials, api_url=options.api_url, transport=transport, clock=clock)
     try:
         client = partial(NexudusClient, options.api_url, transport, auth)
-        yield Connection(auth, transport.tally, throttle, client)
+        yield Connection(auth, transport.tally, throttle, redactor, client)
     finally:
         clock.stop()
         transport.close()

@@ -6,12 +6,13 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Generic, TypeVar
 
 import requests
 
 from tap_nexudus_usage.clock import Clock
-from tap_nexudus_usage.errors import RefusalError, StoppedError, ThrottledError
+from tap_nexudus_usage.errors import RefusalError, SpentError, StoppedError, ThrottledError
 from tap_nexudus_usage.nexudus.answers import (
     Action,
     action_for,
@@ -43,11 +44,16 @@ class HopelessAnswerError(UnusableAnswerError):
 
 @dataclass
 class Tally:
-    """What a run's calls came to."""
+    """What a run's calls came to.
+
+    Attributes:
+        most: so many may be made, tries again included.
+    """
 
     calls: int = 0
     retries: int = 0
     throttled: int = 0
+    most: float = inf
 
 
 OnAnswer = Callable[[str, int, float], None]
@@ -95,7 +101,7 @@ class Transport:
         `parse` raises UnusableAnswerError for an answer that isn't of the kind expected, which
         counts as a transient fault. `tries` overrides `max_retries`. Raises RefusalError where
         trying again didn't or wouldn't help, ThrottledError after `max_throttle_wait`, StoppedError
-        when the run is over.
+        when the run is over, SpentError when no call is left.
         """
         budget = Budget(tries or self._max_retries, self._max_throttle_wait)
         while True:
@@ -153,6 +159,8 @@ class Transport:
         )
         session = self._session()
         prepared = session.prepare_request(request)
+        if self.tally.calls >= self.tally.most:
+            raise SpentError
         self._throttle.acquire(post=call.method == "POST")
         self._count(calls=1)
         answer = session.send(prepared)
