@@ -11,7 +11,6 @@ import threading
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from math import inf
-from typing import Any
 
 import pyotp
 import requests
@@ -21,16 +20,13 @@ from typing_extensions import override
 from tap_nexudus_usage.clock import Clock
 from tap_nexudus_usage.errors import ApiError, LoginError, RefusalError
 from tap_nexudus_usage.nexudus.call import Call
-from tap_nexudus_usage.nexudus.decoding import decode
-from tap_nexudus_usage.nexudus.transport import HopelessAnswerError, Transport, UnusableAnswerError
+from tap_nexudus_usage.nexudus.grants import Grant, parse
+from tap_nexudus_usage.nexudus.transport import Transport
 
 PATH = "/api/token"
 
 EXPIRY_MARGIN = 60.0
 """Seconds before its end that a token is renewed; a tenth of its life where that is less."""
-
-SHORTEST_LIFE = 10.0
-"""Seconds; Nexudus speaks of minutes or hours. With less, there would be a login for each call."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +42,16 @@ class Credentials:
 
 
 @dataclass(frozen=True)
-class _Grant:
-    """The token endpoint's answer, as far as it is understood."""
+class Login:
+    """How a token was come by.
 
-    access_token: str = field(repr=False)
-    refresh_token: str | None = field(repr=False)
-    expires_in: float
+    Attributes:
+        kind: `password`, `refresh_token` or, where a ready-made one is used, `access_token`.
+        lifetime: seconds; infinity where it isn't known.
+    """
+
+    kind: str
+    lifetime: float
 
 
 class Totp(pyotp.TOTP):
@@ -87,6 +87,7 @@ class TokenAuth(AuthBase):
         self._access_token = credentials.access_token
         self._refresh_token = credentials.refresh_token
         self._renew_at = float("inf")
+        self._login = Login("access_token", inf)
         self._refused: LoginError | ApiError | None = None
         transport.redactor.add(
             credentials.username,
@@ -96,13 +97,12 @@ class TokenAuth(AuthBase):
             credentials.access_token,
         )
 
-    def log_in(self) -> bool:
-        """Get a first token; False where `access_token` is it. Raises LoginError, ApiError."""
+    def log_in(self) -> Login:
+        """Get a first token, unless `access_token` is it. Raises LoginError, ApiError."""
         with self._lock:
-            if self._access_token is not None:
-                return False
-            self._grant()
-        return True
+            if self._access_token is None:
+                self._grant()
+            return self._login
 
     @property
     def settings(self) -> str:
@@ -153,7 +153,7 @@ class TokenAuth(AuthBase):
         margin = min(EXPIRY_MARGIN, grant.expires_in / 10)
         self._renew_at = self._clock.now() + grant.expires_in - margin
 
-    def _refresh_or_log_in(self) -> _Grant:
+    def _refresh_or_log_in(self) -> Grant:
         if self._refresh_token is not None:
             try:
                 return self._ask(
@@ -187,7 +187,7 @@ class TokenAuth(AuthBase):
             form["totp"] = Totp(credentials.totp_secret).now()
         return form
 
-    def _ask(self, form: dict[str, str]) -> _Grant:
+    def _ask(self, form: dict[str, str]) -> Grant:
         client_id = self._credentials.client_id
         call = Call(
             what=f"the {form['grant_type']} grant",
@@ -197,7 +197,9 @@ class TokenAuth(AuthBase):
             form=form,
             headers={"client_id": client_id} if client_id else {},
         )
-        return self._transport.call(call, _parse_grant)
+        grant = self._transport.call(call, parse)
+        self._login = Login(form["grant_type"], grant.expires_in)
+        return grant
 
     def _error(self, refusal: RefusalError, remedy: str) -> LoginError | ApiError:
         refused = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}
@@ -206,31 +208,3 @@ class TokenAuth(AuthBase):
         return ApiError(
             f"Login failed: {refusal}. Check api_url and the network, or try again later."
         )
-
-
-def _parse_grant(body: bytes) -> _Grant:
-    """The token in `body`; whatever else is in it and isn't as documented counts as not known."""
-    content = decode(body, dict[str, Any])
-    token, refresh_token = content.get("access_token"), content.get("refresh_token")
-    if not isinstance(token, str) or not token.strip():
-        message = "something else than a token"
-        raise UnusableAnswerError(message)
-    token = token.strip()
-    if not (token.isascii() and token.isprintable()):
-        # A refresh token that is used up by now would be refused the next time.
-        message = "an access_token that can't be sent: it must be one line of ASCII characters"
-        raise HopelessAnswerError(message)
-    return _Grant(
-        token,
-        refresh_token.strip() or None if isinstance(refresh_token, str) else None,
-        _lifetime(content.get("expires_in")),
-    )
-
-
-def _lifetime(expires_in: Any) -> float:
-    """The seconds that a token lives; infinity where that isn't known, until a 401 tells."""
-    try:
-        seconds = float("nan") if isinstance(expires_in, bool) else float(expires_in)
-    except (TypeError, ValueError, OverflowError):
-        return inf
-    return seconds if seconds >= SHORTEST_LIFE else inf

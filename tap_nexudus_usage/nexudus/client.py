@@ -143,13 +143,19 @@ class NexudusClient:
             pass
         else:
             return True
+        return self.me() is not None
+
+    def me(self, *, tries: int | None = None) -> dict[str, Any] | None:
+        """What the API tells about the user; None where it tells nothing."""
+
+        def parse(body: bytes) -> dict[str, Any]:
+            return decode(body, dict[str, Any])
+
         try:
-            me = self._call(
-                "who the user is", ME, f"{self._api_url}{ME}", lambda b: decode(b, dict[str, Any])
-            )
+            me = self._call("who the user is", ME, f"{self._api_url}{ME}", parse, tries)
         except RefusalError:
-            return False
-        return "Businesses" in me or "IsAdmin" in me
+            return None
+        return me if "Businesses" in me or "IsAdmin" in me else None
 
     def search(
         self,

@@ -78,6 +78,7 @@ class Asking:
     """Asks one search after the other, and keeps in mind what ascending is called.
 
     Attributes:
+        direction: what ascending seems to be called.
         is_direction_proven: whether an answer has shown different minutes in ascending order, or
             all other directions have shown that they aren't it.
     """
@@ -87,7 +88,7 @@ class Asking:
         self.page_size = page_size
         self.is_direction_proven = False
         self._client = client
-        self._direction = DIRECTIONS[0]
+        self.direction = DIRECTIONS[0]
         self._not_ascending: set[str] = set()
 
     def first_page(self, bound: str) -> Answer:
@@ -96,13 +97,13 @@ class Asking:
         A single answer with different minutes proves the direction; a page of one minute doesn't.
         """
         while True:
-            page = self._page_unless_refused(bound, self._direction)
+            page = self._page_unless_refused(bound, self.direction)
             answer = Answer(bound, page or Page([], 0, has_next_page=False))
             minutes = answer.minutes
-            _check_bounds(minutes, bound)
+            check_bounds(minutes, bound)
             if page is None or minutes != sorted(minutes):
                 self.is_direction_proven = False
-                self._not_ascending.add(self._direction)
+                self._not_ascending.add(self.direction)
                 self.turn_to_next()
             elif minutes[:1] < minutes[-1:]:
                 self.is_direction_proven = True
@@ -110,7 +111,7 @@ class Asking:
             elif self.is_direction_proven or not minutes or not answer.says_more:
                 return answer
             elif (better := self._direction_with_earlier(answer)) is not None:
-                self._direction = better
+                self.direction = better
             else:
                 return answer
 
@@ -120,7 +121,7 @@ class Asking:
         Of two answers the records may have changed in between, so that proves nothing.
         """
         for direction in DIRECTIONS:
-            if direction in {self._direction, *self._not_ascending}:
+            if direction in {self.direction, *self._not_ascending}:
                 continue
             page = self._page_unless_refused(answer.bound, direction, max(self.page_size, 25))
             minutes = Answer(answer.bound, page).minutes if page else []
@@ -144,11 +145,11 @@ class Asking:
 
     def turn_to_next(self) -> None:
         """Take another word for ascending; raises ApiError where none is left."""
-        start = DIRECTIONS.index(self._direction) + 1
+        start = DIRECTIONS.index(self.direction) + 1
         for direction in (*DIRECTIONS[start:], *DIRECTIONS[:start]):
             if direction not in self._not_ascending:
                 logger.debug("Ascending seems to be called dir %s here", direction)
-                self._direction = direction
+                self.direction = direction
                 return
         message = (
             "The API's search doesn't sort by UpdatedOn, whether dir is "
@@ -159,7 +160,7 @@ class Asking:
     def window(self, bound: str, until: str, number: int, size: int) -> Page:
         """A page, in the order of Ids, of what was updated between two bounds."""
         page = self.page(bound, until=until, page=number, size=size, order_by="Id")
-        _check_bounds(Answer(bound, page).minutes, bound, until)
+        check_bounds(Answer(bound, page).minutes, bound, until)
         return page
 
     def page(
@@ -179,7 +180,7 @@ class Asking:
             page=page,
             size=size or self.page_size,
             order_by=order_by,
-            direction=direction or self._direction,
+            direction=direction or self.direction,
         )
 
 
@@ -192,7 +193,7 @@ def count(client: NexudusClient, since: str | None) -> int:
     return client.search(since=since, size=1, direction=DIRECTIONS[0]).total_items
 
 
-def _check_bounds(minutes: list[str], bound: str, until: str | None = None) -> None:
+def check_bounds(minutes: list[str], bound: str, until: str | None = None) -> None:
     """Raise ApiError where records lie so far outside the bounds that no clock explains it."""
     too_early = min(minutes, default=bound) < shift(bound, -FARTHEST)
     if too_early or (until is not None and max(minutes, default=until) > shift(until, FARTHEST)):
