@@ -12,6 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import run_tap_with
+
+from tap_nexudus_usage.sandbox.tokens import User
 
 PROJECT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -111,3 +114,25 @@ def test_a_second_run_by_hand_emits_nothing_again(checkout: Path) -> None:
     )
     assert first == ["SCHEMA", "RECORD", "RECORD", "STATE"]
     assert second == ["STATE", "SCHEMA", "STATE"]
+
+
+def test_the_output_of_the_test_is_what_it_says() -> None:
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    section = readme.partition("### Test the connection")[2].partition("\n### ")[0]
+    (shown,) = re.findall(r"```text\n(.*?)```", section, re.DOTALL)
+    (command,) = re.findall(r"`(nexudus-sandbox [^`]*)`", section)
+    with subprocess.Popen(
+        [BIN / "nexudus-sandbox", *command.split()[1:], "--no-throttle", "--stop-after", "60"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as sandbox:
+        assert sandbox.stdout is not None
+        url = sandbox.stdout.readline().split()[-1]
+        login = {"username": User.username, "password": User.password}
+        finished = run_tap_with({**login, "api_url": url}, "--test")
+        sandbox.terminate()
+
+    lines = [line for line in finished.stderr.splitlines() if "| tap_nexudus_usage" in line]
+    said = "".join(f"{line.rpartition('| ')[2]}\n" for line in lines)
+    assert finished.code == 0
+    assert said == shown, f"Put this into the README:\n{said}"

@@ -7,6 +7,7 @@ with each call than whether one comes.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 
 HALF_A_YEAR = timedelta(days=182)
+
+SOME_DAYS, FEW = timedelta(days=4), 5
 
 Ask = Callable[[str, str], Page]
 """The page of the records between two bounds, in ascending order."""
@@ -60,7 +63,8 @@ class Window:
             # What follows the last one shown isn't known to be missing.
             known = frozenset(minute for minute in known if minute <= max(self.minutes, default=""))
         expected = {minute for minute in known if first <= minute < end}
-        return expected == known.intersection(self.minutes)
+        # Of the last minute its very beginning is still in.
+        return expected == known.intersection(self.minutes) - {end}
 
     def keeps(self, offset: timedelta) -> bool:
         """Whether nothing came from outside the bounds, known or not."""
@@ -84,6 +88,17 @@ def known_from(minutes: Sequence[str]) -> Known | None:
         key=lambda i: (sum(counted[minute] for minute in inside[i : i + 2]), abs(i - middle)),
     )
     return Known(frozenset(counted), *(inside[first : first + 2] * 2)[:2])
+
+
+def first_days(minutes: Sequence[str]) -> Known | None:
+    """What can be asked for of the first days, or of a few records; later it may be another season.
+
+    The two are as far apart as can be: a clock an hour ahead or behind shows in one of them.
+    """
+    end = shift(minutes[0], SOME_DAYS) if minutes else ""
+    known = minutes[: max(bisect_left(minutes, end), FEW)]
+    inside = sorted(set(known))[1:-1]
+    return Known(frozenset(known), inside[0], inside[-1]) if inside else None
 
 
 def find_offset(ask: Ask, known: Known) -> timedelta | None:

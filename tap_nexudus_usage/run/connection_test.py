@@ -209,7 +209,7 @@ class ConnectionTest:
         if self._offset is None or self._known is None:
             return
         later = shift(self._known.early, clock_probe.HALF_A_YEAR)
-        known = clock_probe.known_from(Answer(later, self._asking.page(later)).minutes)
+        known = clock_probe.first_days(Answer(later, self._asking.page(later)).minutes)
         if known is None:
             yield "Daylight saving: not known, for there are no records half a year apart"
             return

@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from conftest import SEED, Bench
+from conftest import SEED, Bench, run_tap_with
 from model_target import ModelTarget
 from pairwise import pairwise
 
@@ -157,6 +157,19 @@ def test_every_combination_delivers_all_once(
         row = target.rows[record_id]
         left_empty = {name: None for name in may_be_empty if row[name] is None}
         assert row == {**bench.expected(record_id), **left_empty}
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS, ids=lambda c: "-".join(map(str, c.values())))
+def test_the_connection_test_passes_where_a_run_works(
+    make_bench: Callable[..., Bench], combination: dict[str, Any]
+) -> None:
+    bench = bench_of(make_bench, combination)
+
+    finished = run_tap_with(bench.settings(requests_per_minute=120), "--test")
+
+    assert finished.code == 0, finished.last_line
+    assert "First run: about" in finished.last_line
+    assert bench.count_calls() <= 15
 
 
 def bench_of(make_bench: Callable[..., Bench], combination: dict[str, Any]) -> Bench:
