@@ -114,9 +114,7 @@ class ConnectionTest:
         yield findings.of_records(page, page_size, start_date)
         if not page.records:
             return
-        yield findings.of_order(
-            page, answer.minutes, asking.direction, is_proven=asking.is_direction_proven
-        )
+        yield findings.of_order(page, asking.direction, is_proven=asking.is_direction_proven)
         yield record_findings.of_stamps(page.records)
         if len(page.records) > 1:
             yield self._check_pages(page, answer.bound)
@@ -232,6 +230,8 @@ class ConnectionTest:
         tally, waited = self._connection.tally, self._connection.throttle.waited
         yield findings.of_throttle(tally, waited)
         seconds_a_call = max(seconds - waited, 0) / max(tally.calls, 1)
+        if self._settings.record_ids:
+            seconds_a_call /= self._settings.max_concurrent_requests
         calls = self._calls_of_first_run()
         yield findings.of_first_run(
             calls, seconds_a_call, self._settings.connection.requests_per_minute

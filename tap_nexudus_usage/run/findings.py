@@ -5,11 +5,12 @@ Nothing personal is in them: no name, no text, no Id, no value of a record.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from math import isinf
 from typing import Any
 
+from tap_nexudus_usage import timestamps
 from tap_nexudus_usage.nexudus.auth import Login
 from tap_nexudus_usage.nexudus.client import GetManyForm
 from tap_nexudus_usage.nexudus.entities import Entity
@@ -59,13 +60,14 @@ def of_records(page: Page, page_size: int, start_date: str | None) -> str:
     return f"{line}, {page_size} a page"
 
 
-def of_order(page: Page, minutes: Sequence[str], direction: str, *, is_proven: bool) -> str:
+def of_order(page: Page, direction: str, *, is_proven: bool) -> str:
     """Which `dir` ascends, and how far the order goes."""
     if not is_proven:
         return "Order: too few records, or all in one minute, to tell whether they are sorted"
     line = f"Order: sorted by UpdatedOn; dir {direction} ascends, as in {EDITIONS[direction]}"
-    stamps = [_padded(record["UpdatedOn"]) for record in page.records if minute_of_record(record)]
-    if len(minutes) == len(stamps) and stamps != sorted(stamps):
+    stamped = [record["UpdatedOn"] for record in page.records if minute_of_record(record)]
+    stamps = [*map(timestamps.canonical, stamped)]
+    if stamps != sorted(stamps):
         line += ". Within a minute it isn't sorted, and needn't be"
     return line
 
@@ -173,12 +175,6 @@ def _ids(records: Iterable[Record]) -> list[int]:
 
 def _stamps(records: Iterable[Record]) -> list[str]:
     return [repr(record.get("UpdatedOn")) for record in records]
-
-
-def _padded(stamp: str) -> str:
-    """What to compare a stamp by, within a page whose minutes are in order."""
-    base, _, fraction = stamp.rstrip("Z").partition(".")
-    return f"{base}.{fraction:0<7}"
 
 
 def _span(seconds: float) -> str:
