@@ -33,6 +33,11 @@ class GetMany:
     is_refused: bool = False
     fails: bool = False
 
+    def batch(self, ids: int, wanted: int) -> int:
+        """How many of so many Ids a run reads with a call, as far as is known."""
+        is_all = self.form is not None and self.asked_for == min(ids, wanted)
+        return wanted if is_all else self.asked_for
+
 
 def try_get_many(client: NexudusClient, ids: Sequence[int]) -> GetMany:
     """Ask for all `ids` in one form and the other, and for two where that is too much."""

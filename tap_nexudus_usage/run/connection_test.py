@@ -220,12 +220,6 @@ class ConnectionTest:
             total = count(self._client, None)
             yield findings.of_unfindable(total - self._answer.page.total_items)
 
-    def _batch(self) -> int:
-        """How many Ids a run reads with a call, as far as is known."""
-        many, size = self._many, self._settings.batch_size
-        is_all = many.asked_for == min(size, len(self._settings.record_ids))
-        return size if is_all and many.form else many.asked_for
-
     def _sum_up(self, seconds: float) -> Iterator[str]:
         tally, waited = self._connection.tally, self._connection.throttle.waited
         yield findings.of_throttle(tally, waited)
@@ -238,8 +232,8 @@ class ConnectionTest:
         )
 
     def _calls_of_first_run(self) -> int:
-        if self._settings.record_ids:
-            return 1 + -(-len(self._settings.record_ids) // self._batch())
+        if ids := len(self._settings.record_ids):
+            return 1 + -(-ids // self._many.batch(ids, self._settings.batch_size))
         page = self._answer.page if self._answer is not None else Page([], 0, has_next_page=False)
         pages = -(-page.total_items // max(len(page.records), 1))
         is_measured = pages > 1 and self._offset
