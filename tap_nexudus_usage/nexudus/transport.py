@@ -13,7 +13,11 @@ import requests
 
 from tap_nexudus_usage.clock import Clock
 from tap_nexudus_usage.errors import RefusalError, SpentError, StoppedError, ThrottledError
-from tap_nexudus_usage.nexudus.answers import (
+from tap_nexudus_usage.nexudus.budget import Budget
+from tap_nexudus_usage.nexudus.call import Call
+from tap_nexudus_usage.nexudus.charset import as_utf8
+from tap_nexudus_usage.nexudus.no_answer import action_for_error, describe_error
+from tap_nexudus_usage.nexudus.reactions import (
     Action,
     action_for,
     describe_answer,
@@ -21,10 +25,6 @@ from tap_nexudus_usage.nexudus.answers import (
     login_error,
     wait_asked_for,
 )
-from tap_nexudus_usage.nexudus.broken import action_for_error, describe_error
-from tap_nexudus_usage.nexudus.budget import Budget
-from tap_nexudus_usage.nexudus.call import Call
-from tap_nexudus_usage.nexudus.charset import as_utf8
 from tap_nexudus_usage.nexudus.session import ApiSession
 from tap_nexudus_usage.nexudus.throttle import Throttle
 from tap_nexudus_usage.redaction import Redactor

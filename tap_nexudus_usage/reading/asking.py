@@ -203,3 +203,13 @@ def check_bounds(minutes: list[str], bound: str, until: str | None = None) -> No
             f"{max(minutes)}. Please report it; reading by Id works without"
         )
         raise ApiError(message)
+
+
+def not_continued(answer: Answer, following: Answer) -> ApiError:
+    """The error where an answer doesn't go on where the one before ended."""
+    begins = following.minutes[0] if following.minutes else "nowhere"
+    return ApiError(
+        f"The API's search doesn't continue where it ended: after records up to {answer.latest}, "
+        f"from {following.bound} on it begins at {begins}, which no clock for the bounds explains. "
+        "Try again later; if it stays, please report it; reading by Id works without"
+    )

@@ -10,9 +10,9 @@ from typing import TypeVar
 from tap_nexudus_usage.errors import TapError, UnansweredError
 from tap_nexudus_usage.nexudus.client import NexudusClient
 from tap_nexudus_usage.nexudus.pages import Record
-from tap_nexudus_usage.reading.batches import Batches
-from tap_nexudus_usage.reading.deletions import AbsentById, is_proof
 from tap_nexudus_usage.reading.fetch_ahead import fetch_ahead
+from tap_nexudus_usage.reading.get_many import Batches
+from tap_nexudus_usage.reading.proof import AbsentById, is_proof
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ from itertools import repeat
 from tap_nexudus_usage.errors import ApiError
 from tap_nexudus_usage.nexudus.client import NexudusClient
 from tap_nexudus_usage.nexudus.pages import Record
-from tap_nexudus_usage.reading.asking import Answer, Asking
+from tap_nexudus_usage.reading.asking import Answer, Asking, not_continued
 from tap_nexudus_usage.reading.fetch_ahead import fetch_ahead
 from tap_nexudus_usage.reading.id_set import IdSet, key
 from tap_nexudus_usage.reading.minutes import BEGINNING, minute_of_record, shift
@@ -168,7 +168,7 @@ class Search:
                 continue
             doubts += 1
             if doubts > MOST_DOUBTS:
-                raise _not_continued(answer, following)
+                raise not_continued(answer, following)
             # What stood in that minute may have changed since, or gone.
             again = self._ask(bound)
             yield again.page.records
@@ -209,7 +209,7 @@ class Search:
         while not fits:
             until = shift(bound, MINUTE)
             if until == bound:
-                raise _not_continued(answer, answer)
+                raise not_continued(answer, answer)
             window = partial(self._asking.window, bound, until)
             total, fits = yield from read_window(window, self._asking.page_size)
             left -= total
@@ -241,12 +241,3 @@ class Search:
 
         self._clock.measure(reaches_back, low, high)
         self._measured_at = answer.latest
-
-
-def _not_continued(answer: Answer, following: Answer) -> ApiError:
-    begins = following.minutes[0] if following.minutes else "nowhere"
-    return ApiError(
-        f"The API's search doesn't continue where it ended: after records up to {answer.latest}, "
-        f"from {following.bound} on it begins at {begins}, which no clock for the bounds explains. "
-        "Try again later; if it stays, please report it; reading by Id works without"
-    )

@@ -6,14 +6,14 @@ from collections.abc import Callable, Generator, Mapping, MutableMapping
 from contextlib import ExitStack, closing
 from typing import Any
 
-from tap_nexudus_usage.emission.emission import Emission
+from tap_nexudus_usage.emission.due import Emission
 from tap_nexudus_usage.emission.emitted import Emitted
 from tap_nexudus_usage.emission.records import RecordShape
 from tap_nexudus_usage.nexudus.entities import Entity
 from tap_nexudus_usage.nexudus.transport import OnAnswer
 from tap_nexudus_usage.run.progress import Progress
-from tap_nexudus_usage.run.reading import Reading
 from tap_nexudus_usage.run.surroundings import Surroundings
+from tap_nexudus_usage.run.ways import Reading
 
 
 class Run:

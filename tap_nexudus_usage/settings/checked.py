@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tap_nexudus_usage import timestamps
-from tap_nexudus_usage.emission.emission import Rules
+from tap_nexudus_usage.emission.due import Rules
 from tap_nexudus_usage.errors import SettingsError
 from tap_nexudus_usage.nexudus.auth import Credentials, Totp
 from tap_nexudus_usage.nexudus.connection import ConnectionOptions

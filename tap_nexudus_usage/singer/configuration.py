@@ -13,7 +13,7 @@ from singer_sdk.plugin_base import JSONSchemaValidator
 from tap_nexudus_usage.errors import SettingsError
 from tap_nexudus_usage.settings.declared import PROPERTIES
 from tap_nexudus_usage.settings.tidying import describe, tidy
-from tap_nexudus_usage.singer import batches
+from tap_nexudus_usage.singer import batch_files
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[st
     errors = sorted(describe(error) for error in JSONSchemaValidator(schema).iter_errors(tidied))
     tidied |= aside
     if not errors and (batch_config := tidied.get("batch_config")):
-        batches.check(batch_config)
+        batch_files.check(batch_config)
     return tidied, errors
 
 

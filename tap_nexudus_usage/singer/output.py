@@ -11,7 +11,7 @@ from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib import RecordMessage
 
 from tap_nexudus_usage.singer import maps
-from tap_nexudus_usage.singer.batches import BatchFiles
+from tap_nexudus_usage.singer.batch_files import BatchFiles
 from tap_nexudus_usage.singer.writer import BufferedWriter
 
 

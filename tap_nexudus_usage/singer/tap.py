@@ -23,7 +23,7 @@ from tap_nexudus_usage.run.connection_test import check
 from tap_nexudus_usage.run.surroundings import Surroundings
 from tap_nexudus_usage.settings.checked import Settings, from_config
 from tap_nexudus_usage.settings.declared import json_schema
-from tap_nexudus_usage.singer import catalogs, configuration, json_files, maps, states
+from tap_nexudus_usage.singer import catalogs, configuration, given_state, json_files, maps
 from tap_nexudus_usage.singer.stream import EntityStream
 from tap_nexudus_usage.singer.writer import BufferedWriter
 from tap_nexudus_usage.termination import Termination
@@ -110,7 +110,7 @@ class TapNexudusUsage(Tap):
     def load_state(self, state: dict[str, Any]) -> None:
         """Take over the state; raises SettingsError where it isn't one."""
         streams = [entity.stream for entity in entities.ENTITIES]
-        super().load_state(states.understood(state, streams))
+        super().load_state(given_state.understood(state, streams))
 
     @cached_property
     def settings(self) -> Settings:

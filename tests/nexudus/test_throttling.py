@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tap_nexudus_usage.clock import Clock
 from tap_nexudus_usage.errors import ApiError, StoppedError, ThrottledError
-from tap_nexudus_usage.nexudus.answers import retry_after
+from tap_nexudus_usage.nexudus.reactions import retry_after
 from tap_nexudus_usage.nexudus.throttle import Throttle
 from tap_nexudus_usage.sandbox.faults import Fault
 

@@ -8,16 +8,16 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from tap_nexudus_usage.emission.emission import Emission
+from tap_nexudus_usage.emission.due import Emission
 from tap_nexudus_usage.emission.emitted import Emitted
 from tap_nexudus_usage.errors import TapError
 from tap_nexudus_usage.nexudus.client import NexudusClient
 from tap_nexudus_usage.reading.asking import count
 from tap_nexudus_usage.reading.by_id import ByIdReading
 from tap_nexudus_usage.reading.by_search import Search
-from tap_nexudus_usage.reading.deletions import AbsentFromTable, is_proof
 from tap_nexudus_usage.reading.fetch_ahead import fetch_ahead
 from tap_nexudus_usage.reading.minutes import BEGINNING, minute_of
+from tap_nexudus_usage.reading.proof import AbsentFromTable, is_proof
 from tap_nexudus_usage.settings.checked import Settings
 
 OnPoll = Callable[[], None]

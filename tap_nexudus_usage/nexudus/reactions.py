@@ -1,6 +1,6 @@
 """What is done about each answer, and how it is told: the error table of the API.
 
-Failures before there is an answer are in broken.py.
+The API throttles by 409. Failures before there is an answer are in `no_answer`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import requests
 from requests import exceptions
 from urllib3 import exceptions as lower
 
-from tap_nexudus_usage.nexudus.answers import Action
+from tap_nexudus_usage.nexudus.reactions import Action
 from tap_nexudus_usage.redaction import Redactor
 
 Fault = tuple[type[Exception], Action, str]
