@@ -33,6 +33,10 @@ class UnansweredError(ApiError):
     """One call got no usable answer, however often it was tried."""
 
 
+class UncountedError(ApiError):
+    """The API counts more records than it shows, whatever it is asked."""
+
+
 class ThrottledError(TapError):
     """One call was throttled for longer than `max_throttle_wait`."""
 

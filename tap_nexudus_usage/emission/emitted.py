@@ -47,6 +47,7 @@ class Emitted:
         self._state = state
         self._was_read_by_id = was_read_by_id
         self._lookback: timedelta | None = None
+        self._bookmark_at_start: str | None = None
         self._prune_at = PRUNE_EVERY
 
     def begin_by_id(self, record_ids: Iterable[int]) -> None:
@@ -66,7 +67,14 @@ class Emitted:
         if self._was_read_by_id:
             self._state.pop("replication_key_value", None)
         self._state["read_by"] = "search"
+        self._bookmark_at_start = self._state.get("replication_key_value")
         return self._horizon()
+
+    def rewind(self) -> None:
+        """Put the bookmark back to where the search began: it can't vouch for what is before it."""
+        self._state.pop("replication_key_value", None)
+        if self._bookmark_at_start is not None:
+            self._state["replication_key_value"] = self._bookmark_at_start
 
     def __len__(self) -> int:
         """How many Ids are remembered."""

@@ -111,7 +111,11 @@ class NexudusClient:
         ThrottledError, StoppedError.
         """
         what = f"get many of {len(record_ids)} Ids"
-        parse = pages.parse_array if form is GetManyForm.ARRAY else partial(pages.parse, number=1)
+        parse = (
+            pages.parse_array
+            if form is GetManyForm.ARRAY
+            else partial(pages.parse, number=1, size=len(record_ids))
+        )
         page = self._call(
             what,
             f"{self._entity.path}{form.value}",
@@ -189,7 +193,7 @@ class NexudusClient:
                 what,
                 f"{self._entity.path}?page=",
                 f"{self._url}?{urlencode(query, safe=':')}",
-                lambda body: pages.parse(body, page),
+                lambda body: pages.parse(body, page, size),
             )
         except RefusalError as refusal:
             raise _error(refusal, self._role_to_search) from refusal

@@ -30,8 +30,8 @@ class Page:
     has_next_page: bool
 
 
-def parse(body: bytes, number: int) -> Page:
-    """The page `number`, counted from 1, from an answer's body.
+def parse(body: bytes, number: int, size: int) -> Page:
+    """The page `number`, counted from 1, of `size` records at the most, from an answer's body.
 
     Raises UnusableAnswerError where it isn't one, or contradicts itself; ApiError where it is
     another page: a parameter that the API doesn't know is ignored without a word.
@@ -45,12 +45,18 @@ def parse(body: bytes, number: int) -> Page:
         )
         raise ApiError(message)
     page = Page(_records(answer), _whole(answer, "TotalItems"), _flag(answer, "HasNextPage"))
+    told_size = answer.get("CurrentPageSize")
+    if type(told_size) is int and 0 < told_size < size:
+        # "The server may answer with a smaller CurrentPageSize than was asked for."
+        size = told_size
+    before = (number - 1) * size
     shown = len(page.records)
-    if shown > page.total_items:
+    if before + shown > page.total_items:
         # Twice the same may come, after a retry on the way.
         shown = len({repr(record.get("Id")) for record in page.records})
-    if shown > page.total_items or (number == 1 and page.total_items and not shown):
-        message = f"{shown} records, of {page.total_items} that it says there are"
+    shows_too_many = shown and before + shown > page.total_items
+    if shows_too_many or (not shown and before < page.total_items):
+        message = f"{shown} records on page {number}, of {page.total_items} that it says there are"
         raise UnusableAnswerError(message)
     return page
 
@@ -86,8 +92,10 @@ def _whole(answer: dict[str, Any], name: str) -> int:
     value = answer.get(name)
     if isinstance(value, str) and _DIGITS.fullmatch(value):
         return int(value)
-    if isinstance(value, int | float) and not isinstance(value, bool) and value == int(value) >= 0:
-        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if type(value) is int and value >= 0:
+        return value
     raise _refusal(name, "a whole number", value)
 
 

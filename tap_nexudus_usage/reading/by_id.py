@@ -16,6 +16,13 @@ from tap_nexudus_usage.reading.proof import AbsentById, is_proof
 
 T = TypeVar("T")
 
+TIMES_KNOWN = 4
+"""How many times running a known record has to come before an absence is told as a deletion: of
+several servers behind one address one may be the wrong one."""
+
+MOST_SAMPLED = 20
+"""Absences of get many that get one is asked about, where nothing but a line of the log depends."""
+
 Answer = tuple[int, Record | TapError | None]
 """An Id with its record, with None where it has none, with the error where that can't be told."""
 
@@ -90,8 +97,8 @@ class ByIdReading:
         self._batches.is_settling = True
         absent = _absent(unsettled)
         failed = {i: error for i, error in unsettled.items() if error is not None}
-        needs_proof = any(map(self._must_be_proven, absent)) or not self._batches.has_read_well
-        api_answers = self._api_answers(needed=needs_proof and bool(absent))
+        times = TIMES_KNOWN if any(map(self._must_be_proven, absent)) else 1
+        api_answers = not absent or self._api_answers(times)
         found_more = bool(absent)
         while found_more:
             again = yield from self._read(absent)
@@ -109,27 +116,26 @@ class ByIdReading:
             # What get many kept back of these it may have of the others.
             asked |= yield from self._read_one_by_one(others)
             others = []
-        api_answers = api_answers and self._api_answers(needed=needs_proof and bool(absent))
+        api_answers = api_answers and (not absent or self._api_answers(times))
         left: Unsettled = {**failed, **dict.fromkeys(others), **asked}
         if not self._batches.has_read_well:
             _raise_for_all(left, api_answers=api_answers)
         for record_id, error in left.items():
             evidence = AbsentById(told_gone=record_id in asked, api_answers=api_answers)
-            if error is None and self._must_be_proven(record_id) and not is_proof(evidence):
+            needs_proof = self._must_be_proven(record_id) or not api_answers
+            if error is None and needs_proof and not is_proof(evidence):
                 yield record_id, _unproven([record_id])
             else:
                 yield record_id, error
 
-    def _sample(self, absent: Sequence[int]) -> list[int]:
-        """Some that get many left out, for get one to say whether it was right."""
-        if not absent or not self._batches.reads_many:
+    def _sample(self, absent: Sequence[int]) -> Sequence[int]:
+        """Those that get many left out, or some of very many, for get one to judge."""
+        if not self._batches.reads_many:
             return []
-        return [absent[0], absent[len(absent) // 2], absent[-1]]
+        return absent[:: -(-len(absent) // MOST_SAMPLED) or 1]
 
-    def _api_answers(self, *, needed: bool) -> bool:
-        if not needed:
-            return True
-        (answers,) = self._fetch([self._batches.api_answers])
+    def _api_answers(self, times: int) -> bool:
+        (answers,) = self._fetch([partial(self._batches.api_answers, times)])
         return answers
 
     def _fetch(self, calls: Iterable[Callable[[], T]]) -> Generator[T, None, None]:

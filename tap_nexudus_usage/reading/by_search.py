@@ -20,7 +20,7 @@ from datetime import timedelta
 from functools import partial
 from itertools import repeat
 
-from tap_nexudus_usage.errors import ApiError
+from tap_nexudus_usage.errors import UncountedError
 from tap_nexudus_usage.nexudus.client import NexudusClient
 from tap_nexudus_usage.nexudus.pages import Record
 from tap_nexudus_usage.reading.asking import Answer, Asking, not_continued
@@ -61,9 +61,8 @@ class Search:
         self._asking = Asking(client, page_size)
         self._clock = TenantClock()
         self._measured_at = ""
-        self._answers = 0
+        self._counted_first = 0
         self._boundary = ""
-        self._looks_for_unseen = False
 
     def records(self, on_poll: Callable[[], None]) -> Generator[Record, None, None]:
         """Yield the records, about in order of `UpdatedOn`.
@@ -80,43 +79,43 @@ class Search:
                 yield from records
 
     def _read(self) -> Iterator[list[Record]]:
-        """Read all, and again while distinct Ids that are said to be there haven't been seen.
+        """Read all, and again while fewer distinct Ids have come than there are said to be.
 
-        What changed since the first reading is left to the next run, which begins before that.
+        What is counted at the end is another answer's word than the first's. Where only the first
+        said more, that was deleted meanwhile, if a second reading brings nothing new.
         """
         bound, fruitless = self._first_bound, 0
         for _ in range(MOST_PASSES):
             seen_before = len(self.seen)
             for records in self._read_from(bound):
                 yield self._take(records)
-            if self._agrees():
-                return
-            fruitless = 0 if len(self.seen) > seen_before else fruitless + 1
-            if fruitless == MOST_FRUITLESS_PASSES:
-                break
-            self._looks_for_unseen = True
-            bound = self._first_bound
-            if self._last_bound is not None and self.holds_all():
-                # What is missing has arrived since, or the last answer was cut short.
-                bound = self._last_bound
-            elif self._last_bound is not None and not self._asking.is_direction_proven:
-                self._asking.turn_to_next()
-        if not self.holds_all():
-            message = (
-                f"The API's search says that there are {self.counted} records, but has shown "
-                f"{len(self.seen)}. What it has shown was emitted. Try again later; if it stays, "
-                "tell Nexudus, or read by Id"
-            )
-            raise ApiError(message)
-
-    def _agrees(self) -> bool:
-        """Whether all came that there is, by more than a single answer's word.
-
-        What was deleted meanwhile isn't counted the second time.
-        """
-        if self._answers == 1 or len(self.seen) < self.counted:
             self.counted = self._asking.page(self._first_bound, size=1).total_items
-        return len(self.seen) >= self.counted
+            if len(self.seen) >= max(self.counted, self._counted_first):
+                return
+            is_whole, is_fruitless = bound == self._first_bound, len(self.seen) == seen_before
+            if is_whole and is_fruitless and seen_before:
+                fruitless += 1
+                if len(self.seen) >= self.counted:
+                    return
+                if fruitless == MOST_FRUITLESS_PASSES:
+                    break
+            bound = self._next_start(may_have_arrived=is_whole or not is_fruitless)
+        message = (
+            f"The API's search says that there are {self.counted} records, but has shown "
+            f"{len(self.seen)}. What it has shown was emitted. Try again later; if it stays, tell "
+            "Nexudus, or read by Id"
+        )
+        raise UncountedError(message)
+
+    def _next_start(self, *, may_have_arrived: bool) -> str:
+        """Where to read again: where the last answer ended, as more may have come; or all."""
+        if self._last_bound is None:
+            return self._first_bound
+        if may_have_arrived and len(self.seen) < self.counted:
+            return self._last_bound
+        if not self._asking.is_direction_proven:
+            self._asking.turn_to_next()
+        return self._first_bound
 
     def _take(self, records: list[Record]) -> list[Record]:
         """Those that were asked for and may be new: the overlap of two answers is left out."""
@@ -130,27 +129,20 @@ class Search:
     def _may_be_new(self, record: Record) -> bool:
         """Whether a record that was seen may be another version of it."""
         minute = minute_of_record(record)
-        return not self._looks_for_unseen and minute is not None and minute >= self._boundary
+        return minute is not None and minute >= self._boundary
 
     def _comes_too_early(self, record: Record) -> bool:
         """Whether a record comes only because the first bound was set back."""
         return self._first_bound < self._since and (minute_of_record(record) or "~") < self._since
 
-    def holds_all(self) -> bool:
-        """Whether the distinct Ids reach the number of records up to where the reading has come."""
-        until = None if self._last_bound is None else shift(self._last_bound, MINUTE)
-        page = self._asking.page(self._first_bound, until=until, size=1)
-        return len(self.seen) >= page.total_items
-
     def _read_from(self, bound: str) -> Iterator[list[Record]]:
         """What each answer brings, as long as there is more."""
-        self._answers = 0
         answer = self._ask(bound)
         if bound == self._first_bound:
-            self.counted = answer.page.total_items
+            self._counted_first = max(self._counted_first, answer.page.total_items)
         yield answer.page.records
         doubts = 0
-        while self._has_more(answer):
+        while answer.minutes and self._has_more(answer):
             if self._next_bound(answer) <= bound and self._may_be_farther_ahead(answer):
                 self._measure(answer, answer.ahead, FARTHEST + 2 * STEP)
             if self._next_bound(answer) <= bound:
@@ -160,28 +152,41 @@ class Search:
                     answer = self._ask(bound)
                 yield answer.page.records
                 continue
-            self._boundary = answer.latest
-            following = self._ask_after(answer)
-            if following.continues(answer):
+            self._boundary = max(self._boundary, answer.latest)
+            following = self._ask(self._next_bound(answer))
+            continues, doubts = following.continues(answer), doubts + 1
+            is_sound = continues and not following.is_short_after(answer)
+            if is_sound or (continues and doubts > MOST_DOUBTS):
                 bound, answer, doubts = following.bound, following, 0
                 yield answer.page.records
                 continue
-            doubts += 1
             if doubts > MOST_DOUBTS:
                 raise not_continued(answer, following)
-            # What stood in that minute may have changed since, or gone.
-            again = self._ask(bound)
-            yield again.page.records
-            if again.minutes and (doubts > 1 or again.versions == answer.versions):
-                ahead = following.ahead if following.minutes else -FARTHEST
-                self._measure(again, ahead, self._clock.offset)
+            again = yield from self._look_again(bound, answer, following, is_first=doubts == 1)
             if again.minutes and again.latest > answer.latest:
                 doubts = 0
             answer = again
+        if answer.minutes:
+            self._boundary = max(self._boundary, answer.latest)
+
+    def _look_again(
+        self, bound: str, answer: Answer, following: Answer, *, is_first: bool
+    ) -> Generator[list[Record], None, Answer]:
+        """Ask for an answer again, after another that doesn't continue it, or counts too few.
+
+        Records may have changed since, or gone, or have been left out in passing; else, where it
+        isn't continued, it is the clock.
+        """
+        again = self._ask(bound)
+        yield again.page.records
+        is_same = again.versions == answer.versions
+        if again.minutes and not following.continues(answer) and (is_same or not is_first):
+            ahead = following.ahead if following.minutes else -FARTHEST
+            self._measure(again, ahead, self._clock.offset)
+        return again
 
     def _ask(self, bound: str) -> Answer:
         answer = self._asking.first_page(bound)
-        self._answers += 1
         if answer.minutes:
             self._last_bound = max(self._last_bound or bound, self._next_bound(answer))
         return answer
@@ -189,14 +194,6 @@ class Search:
     def _next_bound(self, answer: Answer) -> str:
         """The last minute seen, in the clock of the bounds."""
         return shift(answer.latest, self._clock.offset)
-
-    def _ask_after(self, answer: Answer) -> Answer:
-        """The answer from the last minute seen on; asked for twice where it counts too few."""
-        following = self._ask(self._next_bound(answer))
-        if following.minutes and not following.continues(answer):
-            return following
-        is_short = following.is_short_after(answer)
-        return self._ask(following.bound) if is_short else following
 
     def _read_minutes(self, answer: Answer) -> Generator[list[Record], None, tuple[str, int]]:
         """Read minute after minute while these hold more than a page.
@@ -211,7 +208,10 @@ class Search:
             if until == bound:
                 raise not_continued(answer, answer)
             window = partial(self._asking.window, bound, until)
+            seen_before = len(self.seen)
             total, fits = yield from read_window(window, self._asking.page_size)
+            # More than a page, but of records from elsewhere: the bounds aren't kept.
+            fits = fits or len(self.seen) == seen_before
             left -= total
             bound = until
         return bound, left

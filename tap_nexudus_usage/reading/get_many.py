@@ -95,14 +95,15 @@ class Batches:
             self._well_read.append(record_id)
         return record
 
-    def api_answers(self) -> bool:
-        """Whether it is the API that answers: a record read well before comes again.
+    def api_answers(self, times: int) -> bool:
+        """Whether it is the API that answers: a record read before comes again, so many times.
 
-        Where there is none, the API has to answer something else as only it does.
+        Where no record has come, the API has to answer something else as only it does.
         """
         if not self._well_read:
             return self._client.answers_otherwise()
-        return any(self._is_there(record_id) for record_id in [*self._well_read][::-1])
+        known_id = self._well_read[-1]
+        return all(self._is_there(known_id) for _ in range(times))
 
     def _read_with_ids(self, ids: Sequence[int]) -> tuple[Sequence[int], Found]:
         return ids, self._read(ids)[0]

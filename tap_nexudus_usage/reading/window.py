@@ -11,6 +11,9 @@ from tap_nexudus_usage.reading.id_set import IdSet, key
 MOST_PASSES = 10
 """After which a window that keeps changing is given up for this run."""
 
+MOST_GROWING_PASSES = 2
+"""Passes that nothing is missing after, but in which something came."""
+
 MOST_FRUITLESS_PASSES = 2
 """Passes without anything new, after which what is missing isn't going to be shown."""
 
@@ -30,7 +33,7 @@ def read_window(
     seen = IdSet()
     page = ask(1, size)
     yield _note(page, seen)
-    if len(seen) >= page.total_items:
+    if len(seen) >= page.total_items and not (page.has_next_page and ask(2, size).records):
         return page.total_items, True
     # A server that shows fewer than asked for may still count its pages by the size asked for.
     size = min(size, len(page.records))
@@ -38,15 +41,18 @@ def read_window(
     for attempt in range(MOST_PASSES):
         seen_before, first_total, has_grown = len(seen), page.total_items, False
         total = first_total
-        for number in range(-(-total // size), 0, -1):
-            # In the first pass the first page has been read already.
-            if number == 1 and attempt == 0 and total == first_total == len(seen):
-                break
+        number = _pages(total, size)
+        # In the first pass the first page has been read already.
+        while number > 1 or (
+            number == 1 and (attempt > 0 or not total == first_total == len(seen))
+        ):
             page = ask(number, size)
             yield _note(page, seen)
             has_grown = has_grown or page.total_items > total
             total = page.total_items
-        if not has_grown and len(seen) >= total:
+            number = min(number - 1, _pages(total, size))
+        # One that grows all the time is left to the count at the end.
+        if len(seen) >= total and (not has_grown or attempt >= MOST_GROWING_PASSES):
             return total, False
         fruitless = 0 if len(seen) > seen_before else fruitless + 1
         if fruitless == MOST_FRUITLESS_PASSES:
@@ -61,3 +67,7 @@ def read_window(
 def _note(page: Page, seen: IdSet) -> list[Record]:
     seen.add(map(key, page.records))
     return page.records
+
+
+def _pages(total: int, size: int) -> int:
+    return -(-total // size)

@@ -10,7 +10,7 @@ from typing import Any
 
 from tap_nexudus_usage.emission.due import Emission
 from tap_nexudus_usage.emission.emitted import Emitted
-from tap_nexudus_usage.errors import TapError
+from tap_nexudus_usage.errors import TapError, UncountedError
 from tap_nexudus_usage.nexudus.client import NexudusClient
 from tap_nexudus_usage.reading.asking import count
 from tap_nexudus_usage.reading.by_id import ByIdReading
@@ -108,18 +108,23 @@ class Reading:
         bounds = (bound for bound in (horizon, settings.rules.start_date) if bound is not None)
         since = minute_of(max(bounds, default=BEGINNING))
         self._search = search = Search(self._client, since, page_size=settings.page_size)
-        with closing(search.records(on_poll)) as found:
-            yield from map(self._emission.choose, found)
+        try:
+            with closing(search.records(on_poll)) as found:
+                yield from map(self._emission.choose, found)
+        except UncountedError:
+            # What wasn't shown may be older than all that was.
+            self._emitted.rewind()
+            raise
 
     def _count(self, search: Search, on_poll: OnPoll) -> tuple[bool, bool]:
         """Whether some records can't be found by `UpdatedOn`, and whether all others were.
 
-        What arrives after the last answer is the next run's.
+        Where nothing was found, nothing proves that the API has shown what it has.
         """
         # In this order, so that a record deleted in between looks like one too many, not too few.
         calls = [partial(count, self._client, since) for since in (None, BEGINNING)]
         total, stamped = fetch_ahead(calls, threads=1, on_poll=on_poll)
-        if total <= len(search.seen):
-            return total > stamped, True
-        (holds_all,) = fetch_ahead([search.holds_all], threads=1, on_poll=on_poll)
-        return total > stamped, holds_all
+        if total < stamped:
+            # One came in between, or the first answer was empty in passing.
+            total, stamped = fetch_ahead(calls, threads=1, on_poll=on_poll)
+        return total != stamped, 0 < len(search.seen) >= total

@@ -14,6 +14,7 @@ Kind = Literal[
     "truncate",
     "stall",
     "duplicate",
+    "omit",
     "hang",
     "refuse",
     "expire_token",
@@ -27,9 +28,10 @@ class Fault:
     Attributes:
         kind: `answer` with `status`, `body` and `headers`; `reset` the connection before an answer
             or within its body; `truncate` the body of the good answer, or let it `stall` halfway
-            for `seconds`; `duplicate` the records in it; `hang` for `seconds`, then answer well;
-            `refuse` connections for `seconds`, having ended all there are; `expire_token`: all
-            access tokens expire just before the call.
+            for `seconds`; `duplicate` the records in it, or `omit` one of more than two, with its
+            number where `uncounted`; `hang` for `seconds`, then answer well; `refuse` connections
+            for `seconds`, having ended all there are; `expire_token`: all access tokens expire just
+            before the call.
         endpoints: on which calls; empty: on all.
         ids: only on calls for one of these Ids; empty: whatever they ask for.
         unless_ids: not on calls for one of these Ids.
@@ -43,6 +45,7 @@ class Fault:
     body: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 3_600.0
+    uncounted: bool = False
     endpoints: Collection[Endpoint] = ()
     ids: Collection[int] = ()
     unless_ids: Collection[int] = ()

@@ -50,8 +50,9 @@ def search(
     records = _sorted(ledger, query, tenant, page)
     if "Id" in query and not records:
         return None
-    first, total = (page - 1) * step, tenant.says_total(len(records))
+    first = (page - 1) * step
     shown = records[first : first + size]
+    total = tenant.says_total(len(records), len(shown))
     return {
         "Records": [_listed(ledger, record_id, tenant) for record_id in shown],
         "CurrentPage": page,

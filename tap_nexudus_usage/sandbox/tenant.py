@@ -41,6 +41,7 @@ class Tenant:
         sorts_by: how much of a stamp counts in sorting; then comes the Id.
         has_next_page: `always` is said of every page, `never` and `null` likewise.
         estimates: TotalItems is a guess, another one each time.
+        counts_page_only: TotalItems is the number of records on the page.
         ignored: names of parameters that are ignored without a word.
         get_many_forms: which forms of get many are understood; another one is an ignored parameter.
         blank_in_lists: text fields that lists leave empty.
@@ -63,6 +64,7 @@ class Tenant:
     sorts_by: Literal["ticks", "milliseconds"] = "ticks"
     has_next_page: NextPage = "rightly"
     estimates: bool = False
+    counts_page_only: bool = False
     ignored: frozenset[str] = frozenset()
     get_many_forms: frozenset[GetManyForm] = frozenset({"array", "filter"})
     blank_in_lists: frozenset[str] = frozenset()
@@ -102,8 +104,10 @@ class Tenant:
             return follows
         return {"always": True, "never": False}.get(self.has_next_page)
 
-    def says_total(self, total: int) -> int:
+    def says_total(self, total: int, shown: int) -> int:
         """What TotalItems is said to be."""
+        if self.counts_page_only:
+            return shown
         return max(total + self.chance.choice((-2, -1, 1, 2)), 0) if self.estimates else total
 
 

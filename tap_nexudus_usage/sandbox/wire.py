@@ -21,6 +21,8 @@ def spoil(response: Response, fault: Fault) -> Response:
     """The response as a fault leaves it."""
     if fault.kind in {"reset", "reset_in_body", "truncate", "stall"}:
         return BrokenResponse(response, fault)
+    if fault.kind == "omit" and response.status_code == 200:
+        return _omit_one(response, is_uncounted=fault.uncounted)
     if fault.kind == "duplicate" and response.status_code == 200:
         content = msgspec.json.decode(bytes(response.body).removeprefix(BOM_UTF8))
         if isinstance(content, list):
@@ -30,6 +32,16 @@ def spoil(response: Response, fault: Fault) -> Response:
                 {**content, "Records": [r for r in content["Records"] for _ in range(2)]}
             )
     return response
+
+
+def _omit_one(response: Response, *, is_uncounted: bool) -> Response:
+    """A page of the search without its third record."""
+    content = msgspec.json.decode(bytes(response.body).removeprefix(BOM_UTF8))
+    if not isinstance(content, dict) or len(content.get("Records", ())) <= 2:
+        return response
+    records = [*content["Records"][:2], *content["Records"][3:]]
+    total = content["TotalItems"] - is_uncounted
+    return responses.json({**content, "Records": records, "TotalItems": total})
 
 
 class BrokenResponse(Response):

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from conftest import SEED, Bench
 
-from tap_nexudus_usage.errors import ApiError, UnansweredError
+from tap_nexudus_usage.errors import ApiError, UnansweredError, UncountedError
 from tap_nexudus_usage.sandbox.faults import Fault
-from tap_nexudus_usage.sandbox.records import dotnet
+from tap_nexudus_usage.sandbox.records import Ledger, dotnet
+from tap_nexudus_usage.sandbox.tenant import offset
 from tap_nexudus_usage.sandbox.tokens import READ, User
 from tap_nexudus_usage.sandbox.turmoil import Turmoil, update_one
 from tap_nexudus_usage.singer.tap import TapNexudusUsage
@@ -198,6 +199,97 @@ def test_an_hour_of_crowded_minutes_takes_a_call_for_each_page(
     assert sorted(run.ids) == list(bench.ledger)
 
 
+@pytest.mark.parametrize("crowded", [True, False])
+def test_a_total_of_the_page_only_is_told(
+    make_bench: Callable[..., Bench], *, crowded: bool
+) -> None:
+    bench = make_bench(12, counts_page_only=True)
+    stamp(bench, apart=timedelta(minutes=not crowded))
+
+    run = bench.run(record_ids=None, page_size=5, max_retries=2)
+
+    assert isinstance(run.error, ApiError)
+
+
+@pytest.mark.parametrize("uncounted", [True, False])
+@pytest.mark.parametrize("clock", [-5, 0, 2, 8])
+@pytest.mark.parametrize("page_size", [10, 1_000])
+@pytest.mark.parametrize("skip", range(4))
+def test_a_record_left_out_in_passing_comes_all_the_same(
+    make_bench: Callable[..., Bench], skip: int, page_size: int, clock: int, *, uncounted: bool
+) -> None:
+    bench = make_bench(30, clock=offset(clock))
+    stamp(bench, apart=timedelta(hours=3))
+    bench.world.faults.append(Fault("omit", endpoints=("search",), skip=skip, uncounted=uncounted))
+
+    assert sorted(bench.read(record_ids=None, page_size=page_size).ids) == list(bench.ledger)
+
+
+@pytest.mark.parametrize("clock", [0, 2, 8])
+def test_what_a_run_missed_is_covered_by_its_state(
+    make_bench: Callable[..., Bench], clock: int
+) -> None:
+    bench = make_bench(30, clock=offset(clock))
+    stamp(bench, apart=timedelta(weeks=1))
+    bench.world.faults.append(Fault("omit", endpoints=("search",), times=None))
+
+    first = bench.run(record_ids=None)
+    bench.world.faults.clear()
+    second = bench.read(record_ids=None, state=first.state)
+
+    assert isinstance(first.error, UncountedError)
+    assert {*first.ids, *second.ids} == set(bench.ledger)
+
+
+def test_a_count_that_is_empty_in_passing_deletes_nothing_without_a_stamp(
+    make_bench: Callable[..., Bench],
+) -> None:
+    for skip in range(6):
+        bench = make_bench(20)
+        bench.ledger.change(list(bench.ledger)[3], UpdatedOn=None)
+        empty = Fault(status=200, body=EMPTY, endpoints=("search",), skip=skip)
+        bench.world.faults.append(empty)
+
+        assert not activates(full_table(bench, record_ids=None))
+
+
+def test_a_ledger_that_is_empty_for_a_moment_deletes_nothing(bench: Bench) -> None:
+    bench.world.faults.append(Fault(status=200, body=EMPTY, endpoints=("search",), times=4))
+
+    assert not activates(full_table(bench, record_ids=None))
+
+
+def test_a_change_after_the_last_page_comes_even_without_lookback(bench: Bench) -> None:
+    def change(ledger: Ledger) -> None:
+        ledger.change(list(ledger)[2], UpdatedOn="2026-03-01T10:00:59Z", CreditUsed=777)
+        ledger.insert(UpdatedOn="2026-03-01T10:01:00Z")
+
+    bench.world.turmoil = Turmoil(ordered=[lambda _: None, change])
+
+    first = bench.read(record_ids=None, lookback_hours=0)
+    second = bench.read(record_ids=None, lookback_hours=0, state=first.state)
+
+    latest = {record["Id"]: record for record in first.records + second.records}
+    assert all(latest[record_id] == bench.expected(record_id) for record_id in bench.ledger)
+
+
+@pytest.mark.parametrize("total", ["1e15", "1e999", "NaN", "123456789012345678901"])
+@pytest.mark.parametrize("skip", range(6))
+def test_a_total_beyond_reason_in_passing_costs_few_calls(
+    make_bench: Callable[..., Bench], skip: int, total: str
+) -> None:
+    bench = make_bench(20)
+    stamp(bench)
+    record = json.dumps(bench.ledger.get(next(iter(bench.ledger))))
+    body = f'{{"Records": [{record}], "TotalItems": {total}, "HasNextPage": true}}'
+    bench.world.faults.append(Fault(status=200, body=body, endpoints=("search",), skip=skip))
+
+    run = bench.read(record_ids=None, page_size=5)
+
+    assert sorted(run.ids) == list(bench.ledger)
+    assert len(bench.world.calls) < 60
+
+
 # By Id
 
 GATEWAY = [{"body": HTML}, {"body": HTML, "headers": {"Content-Type": "text/html"}}, {"body": ""}]
@@ -307,3 +399,38 @@ def test_batches_of_which_no_id_exists_cost_no_more_than_one_by_one(
     assert sorted(run.ids) == exists
     assert gone
     assert bench.count_calls() <= 299 + 5
+
+
+@pytest.mark.parametrize("told", ["warn", "fail", "tombstone"])
+@pytest.mark.parametrize(("batch_size", "threads"), [(1, 1), (7, 1), (7, 4), (200, 4)])
+@pytest.mark.parametrize("every", [2, 3, 4])
+def test_one_of_several_servers_that_finds_nothing_deletes_nothing(
+    bench: Bench, every: int, batch_size: int, threads: int, told: str
+) -> None:
+    settings = {
+        "on_missing_record": told,
+        "batch_size": batch_size,
+        "max_concurrent_requests": threads,
+    }
+    first = bench.read(**settings)
+    endpoints = ("one", "many", "search", "me")
+    bench.world.faults += [
+        Fault(status=404, endpoints=endpoints, skip=every - 1, times=1) for _ in range(200)
+    ]
+
+    second = bench.run(state=first.state, **settings)
+
+    assert second.error is not None or second.records == []
+    assert all(record["_sdc_deleted_at"] is None for record in second.records)
+
+
+def test_an_id_that_get_many_keeps_back_comes_beside_others_that_are_gone(bench: Bench) -> None:
+    ids = list(bench.ledger)
+    for record_id in ids[5:15]:
+        if record_id != ids[8]:
+            bench.ledger.delete(record_id)
+    body = json.dumps([bench.ledger.get(i) for i in bench.ledger if i != ids[8]])
+    bench.world.faults.append(Fault(status=200, body=body, endpoints=("many",)))
+    bench.world.faults.append(Fault(status=200, body="[]", endpoints=("many",), times=None))
+
+    assert sorted(bench.read(record_ids=ids).ids) == list(bench.ledger)

@@ -38,7 +38,7 @@ class Asked:
         answer = search(
             self._ledger, query | ({"to_UpdatedOn": end} if end else {}), self._tenant, LEDGER
         )
-        return pages.parse(msgspec.json.encode(answer), 1)
+        return pages.parse(msgspec.json.encode(answer), 1, 10**6)
 
     def minutes(self, begin: str = "2000-01-01T00:00") -> list[str]:
         return [minute for minute in map(minute_of_record, self(begin).records) if minute]

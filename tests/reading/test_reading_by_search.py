@@ -182,7 +182,7 @@ def test_a_change_between_two_pages_hides_no_other_record(
     bench = make_search(30)
     if crowded:
         crowd(bench)
-    bench.world.turmoil = Turmoil(ordered=[lambda _: None, *[change] * 8])
+    bench.world.turmoil = Turmoil(ordered=[lambda _: None, *[change] * 5])
 
     run = bench.read(page_size=5)
 
