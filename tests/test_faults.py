@@ -27,7 +27,7 @@ from tap_server import Drain, Order, TapServer
 from tap_nexudus_usage.sandbox.records import Ledger
 from tap_nexudus_usage.sandbox.tokens import User
 
-SCHEDULES = int(os.environ.get("FAULT_SCHEDULES", "200"))
+SCHEDULES = int(os.environ.get("FAULT_SCHEDULES", "120"))
 
 LONGEST_RUN = 60.0
 """Seconds, after which a run counts as one that never ends."""

@@ -422,13 +422,13 @@ def shared_bench() -> Iterator[Bench]:
         yield Bench(sandbox, config={"record_ids": None})
 
 
-EXAMPLES = int(os.environ.get("SEARCH_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("SEARCH_EXAMPLES", "150"))
 
 
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
-    derandomize=EXAMPLES <= 300,
+    derandomize=EXAMPLES <= 150,
     print_blob=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
