@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 from conftest import SEED, Bench
 
-from tap_nexudus_usage.errors import ApiError, UnansweredError, UncountedError
+from tap_nexudus_usage.errors import (
+    ApiError,
+    InvalidRecordError,
+    UnansweredError,
+    UncountedError,
+)
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.records import Ledger, dotnet
 from tap_nexudus_usage.sandbox.tenant import offset
@@ -288,6 +293,31 @@ def test_a_total_beyond_reason_in_passing_costs_few_calls(
 
     assert sorted(run.ids) == list(bench.ledger)
     assert len(bench.world.calls) < 60
+
+
+def answer_searches_with(bench: Bench, records: list[Any], total: int) -> None:
+    """The same page for every search, whatever it asks for."""
+    body = json.dumps({"Records": records, "TotalItems": total, "HasNextPage": False})
+    fault = Fault(status=200, body=body, endpoints=("search",), times=None)
+    bench.world.faults.append(fault)
+
+
+def test_a_record_without_the_key_of_its_stamp_is_emitted_as_by_id(bench: Bench) -> None:
+    first, second = (bench.ledger.get(record_id) or {} for record_id in list(bench.ledger)[:2])
+    without = {name: value for name, value in first.items() if name != "UpdatedOn"}
+    answer_searches_with(bench, [without, second], 2)
+
+    assert bench.read(record_ids=None).ids == [first["Id"], second["Id"]]
+
+
+def test_stamps_of_another_format_on_a_whole_page_break_the_schema(bench: Bench) -> None:
+    some = {**(bench.ledger.get(next(iter(bench.ledger))) or {}), "UpdatedOn": "01/15/2025 10:30"}
+    answer_searches_with(bench, [{**some, "Id": number} for number in (1, 2, 3)], 9)
+
+    run = bench.run(record_ids=None, page_size=3)
+
+    assert isinstance(run.error, InvalidRecordError)
+    assert "UpdatedOn should be a date-time" in str(run.error)
 
 
 # By Id
