@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from datetime import date
@@ -16,9 +17,12 @@ from importlinter.api import read_configuration
 from jsonschema import Draft7Validator, Draft202012Validator
 from warehouses.recipes import RECIPES
 
+from tap_nexudus_usage.nexudus.entities import ENTITIES, Entity
 from tap_nexudus_usage.settings.declared import PROPERTIES
 from tap_nexudus_usage.singer.tap import TapNexudusUsage
 from tools.wheels import supported_pythons
+
+ROOMS = ("nexudus", "reading", "emission", "settings", "run", "singer")
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -405,3 +409,27 @@ def test_links_within_the_project_lead_somewhere() -> None:
                     r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE
                 )
                 assert anchor in {heading.lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_others_use_of_a_room_what_it_offers(room: str) -> None:
+    package = PROJECT / "tap_nexudus_usage"
+    text = ast.get_docstring(ast.parse((package / room / "__init__.py").read_text("utf-8"))) or ""
+    offered = " ".join(text.partition("Others use: ")[2].split()).removesuffix(".")
+    used = {
+        [*(node.module or "").split("."), name.name][2]
+        for path in package.rglob("*.py")
+        if path.parent.name not in {room, "sandbox"}
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        and (node.module or "").split(".")[:2] == ["tap_nexudus_usage", room]
+        for name in node.names
+    }
+
+    assert sorted(used) == offered.split(", ")
+
+
+@pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.stream)
+def test_the_readme_names_what_holds_personal_data(entity: Entity) -> None:
+    for field in entity.personal_fields:
+        assert f"`{field}`" in README

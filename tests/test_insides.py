@@ -116,7 +116,7 @@ def test_the_sdk_calls_what_is_replaced(bench: Bench, monkeypatch: pytest.Monkey
             "TYPE_CONFORMANCE_LEVEL",
             "EntityStream, for RecordShape",
         ),
-        (singer_sdk.Stream, "_log_metric", "CallMetrics, for each answer"),
+        (singer_sdk.Stream, "_log_metric", "call_metrics, for each answer"),
         (singer_sdk.Stream, "_generate_record_messages", "Output, for what isn't written whole"),
         (CustomStreamMap, "_eval", "maps.explain, to find the expression that fails"),
         (StorageTarget, "_fs", "BatchFiles, which looks whether files can be written"),

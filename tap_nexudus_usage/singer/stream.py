@@ -20,7 +20,7 @@ from tap_nexudus_usage.nexudus.entities import Entity
 from tap_nexudus_usage.run.checkpoints import Checkpoints
 from tap_nexudus_usage.run.run import Run
 from tap_nexudus_usage.run.surroundings import Surroundings
-from tap_nexudus_usage.singer.call_metrics import CallMetrics
+from tap_nexudus_usage.singer.call_metrics import call_metrics
 from tap_nexudus_usage.singer.output import Output
 from tap_nexudus_usage.singer.writer import BufferedWriter
 
@@ -68,7 +68,7 @@ class EntityStream(Stream):
         return self._records
 
     def _read(self) -> Generator[dict[str, Any], None, None]:
-        with CallMetrics(self, self._entity.path) as call_metrics:
+        with call_metrics(self, self._entity.path) as log_answer:
             self._run = run = Run(
                 self._surroundings(),
                 self._entity,
@@ -76,7 +76,7 @@ class EntityStream(Stream):
                 # A full table neither uses nor changes the state.
                 {} if self._is_full_table else self.stream_state,
                 replaces_table=self._version_to_activate is not None,
-                on_answer=call_metrics.log,
+                on_answer=log_answer,
                 on_remembered=self._write_state_if_due,
             )
             self._checkpoints = Checkpoints(run.emitted)
