@@ -217,7 +217,7 @@ def test_what_is_missing_is_named(bench: Bench, batch_config: dict[str, Any], mi
         ("{here}/a-file/batches", "a-file"),
         ("{here}/a-file", "a-file"),
         ("/proc/version/batches", "/proc/version"),
-        ("\x00", "null byte"),
+        ("\x00", "embedded null"),
     ],
 )
 def test_a_storage_that_cannot_be_used_is_told(
