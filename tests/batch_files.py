@@ -11,10 +11,14 @@ from urllib.parse import unquote, urlparse
 
 from outcomes import Run
 
+GZIP = b"\x1f\x8b"
+"""How a gzip file begins."""
+
 
 def content(path: Path) -> bytes:
-    """What is in a file, which is compressed where its name says so."""
-    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    """What is in a file, compressed or not; the name of one that isn't ours proves nothing."""
+    raw = path.read_bytes()
+    return gzip.decompress(raw) if raw.startswith(GZIP) else raw
 
 
 def records(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -27,6 +31,6 @@ def records(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
             is_gzip = message["encoding"].get("compression") == "gzip"
             for url in message["manifest"]:
                 path = Path(unquote(urlparse(url).path))
-                assert is_gzip == (path.suffix == ".gz")
+                assert is_gzip == (path.suffix == ".gz") == path.read_bytes().startswith(GZIP)
                 for line in content(path).splitlines():
                     yield message["stream"], json.loads(line)
