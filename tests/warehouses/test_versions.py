@@ -67,7 +67,7 @@ def loads(
         def look() -> None:
             answers.append((ask(engine, warehouse), expect(bench, ledger, warehouse)))
 
-        world.turmoil = Turmoil([len, *[partial(Ledger.change, record_id=changing)] * 5])
+        world.turmoil = Turmoil([len, *[partial(Ledger.change, record_id=changing)] * 2])
         by_search = pipeline.run(record_ids=None, page_size=10)
         look()
 
