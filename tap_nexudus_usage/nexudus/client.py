@@ -99,15 +99,12 @@ class NexudusClient:
             raise UnansweredError(message)
         return record
 
-    def get_many(
-        self, record_ids: Collection[int], form: GetManyForm, *, is_proven: bool
-    ) -> dict[int, Record]:
+    def get_many(self, record_ids: Collection[int], form: GetManyForm) -> dict[int, Record]:
         """The records that exist of `record_ids`, by Id, in whatever order they came.
 
         Raises UnknownFormError where the tenant ignores the parameter, which shows in an envelope
         where an array was due or in other records; RefusalError where the same call would be
-        refused again, also where the answer is cut short: the caller may ask otherwise. Where the
-        form `is_proven`, raises ApiError for a record that was not asked for. Raises
+        refused again, also where the answer is cut short: the caller may ask otherwise. Raises
         ThrottledError, StoppedError.
         """
         what = f"get many of {len(record_ids)} Ids"
@@ -130,7 +127,7 @@ class NexudusClient:
                 f"{what} was answered with a record not asked for, Id {next(iter(others), '?')}. "
                 f"{CHECK_URL}"
             )
-            raise ApiError(message) if is_proven else UnknownFormError(message)
+            raise UnknownFormError(message)
         if page.total_items > len(found):
             message = f"{what} was answered with {len(found)} records of {page.total_items}"
             raise RefusalError(message, status=None, transient=False)

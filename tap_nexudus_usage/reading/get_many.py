@@ -126,7 +126,7 @@ class Batches:
         if len(ids) > self._size:
             return self._read_in_parts(ids, self._size), False
         try:
-            records = self._client.get_many(ids, form, is_proven=self._is_form_proven)
+            records = self._client.get_many(ids, form)
         except UnknownFormError as error:
             with self._lock:
                 if self._form is form:
@@ -184,7 +184,7 @@ class Batches:
 
     def _accepts(self, form: GetManyForm, record_id: int) -> bool:
         try:
-            self._client.get_many([record_id], form, is_proven=False)
+            self._client.get_many([record_id], form)
         except (RefusalError, UnknownFormError):
             return False
         self._is_form_proven = True

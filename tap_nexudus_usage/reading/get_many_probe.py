@@ -47,7 +47,7 @@ def try_get_many(client: NexudusClient, ids: Sequence[int]) -> GetMany:
         whole = min(len(ids), room)
         for size in dict.fromkeys((whole, 2)):
             try:
-                found = client.get_many(ids[:size], form, is_proven=False)
+                found = client.get_many(ids[:size], form)
             except UnknownFormError:
                 break
             except RefusalError as refusal:

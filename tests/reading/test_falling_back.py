@@ -64,10 +64,8 @@ class CappedClient(NexudusClient):
 
     cap = 25
 
-    def get_many(
-        self, record_ids: Collection[int], form: GetManyForm, *, is_proven: bool
-    ) -> dict[int, Record]:
-        found = super().get_many(record_ids, form, is_proven=is_proven)
+    def get_many(self, record_ids: Collection[int], form: GetManyForm) -> dict[int, Record]:
+        found = super().get_many(record_ids, form)
         return dict(list(found.items())[: self.cap])
 
 
