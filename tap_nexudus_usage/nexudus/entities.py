@@ -18,6 +18,8 @@ class Entity:
         stream: how its stream is called, and the file with its JSON schema.
         json_text_fields: undocumented JSON; as JSON text it is what all of the common targets load.
         personal_fields: those that hold, or may hold, personal data.
+        named_by: where Ids are configured, whose records name the Ids to read; None: they are those
+            configured.
     """
 
     name: str
@@ -25,6 +27,7 @@ class Entity:
     stream: str
     json_text_fields: frozenset[str] = frozenset({"LocalizationDetails", "CustomFields"})
     personal_fields: frozenset[str] = frozenset({"UpdatedBy"})
+    named_by: NamedBy | None = None
 
     @property
     def read_role(self) -> str:
@@ -46,6 +49,14 @@ class Entity:
         return schema
 
 
+@dataclass(frozen=True)
+class NamedBy:
+    """A field of an entity that holds the Id of a record of another."""
+
+    entity: Entity
+    field: str
+
+
 def _schemas() -> Path:
     """Where the schemas lie: inside the package when installed, beside it in a checkout."""
     inside = Path(__file__).parents[1] / "schemas"
@@ -60,6 +71,15 @@ LEDGER = Entity(
     stream="coworker_extra_service_use_histories",
 )
 """How customers' extra-service credits were consumed."""
+
+ALLOWANCES = Entity(
+    name="CoworkerExtraService",
+    path="/api/billing/coworkerextraservices",
+    stream="coworker_extra_services",
+    personal_fields=frozenset({"UpdatedBy", "Notes", "Description", "PurchaseOrder"}),
+    named_by=NamedBy(LEDGER, "CoworkerExtraServiceId"),
+)
+"""Whose the credits are, of which kind, in which unit, and how much is left."""
 
 ENTITIES = (LEDGER,)
 """One stream each."""
