@@ -7,10 +7,17 @@ without secrets, and becomes the last line on stderr.
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 
 
 class TapError(Exception):
-    """Ends the run; the message is the user's last line."""
+    """Ends the run; the message is the user's last line.
+
+    Attributes:
+        concerns_all: whether it ends the run at once, for nothing else would go better.
+    """
+
+    concerns_all = False
 
 
 class SettingsError(TapError):
@@ -19,6 +26,8 @@ class SettingsError(TapError):
 
 class LoginError(TapError):
     """Nexudus refuses the credentials."""
+
+    concerns_all = True
 
 
 class AccessError(TapError):
@@ -39,6 +48,8 @@ class UncountedError(ApiError):
 
 class ThrottledError(TapError):
     """One call was throttled for longer than `max_throttle_wait`."""
+
+    concerns_all = True
 
 
 class InvalidRecordError(TapError):
@@ -64,6 +75,25 @@ class MissingRecordsError(TapError):
 
 class OutputError(TapError):
     """A message could not be written to stdout, or not whole: nothing may follow it."""
+
+    concerns_all = True
+
+
+class StreamsFailedError(TapError):
+    """Some of the streams selected could not be read, or not wholly; the others were.
+
+    Attributes:
+        errors: what was the matter, by stream.
+    """
+
+    def __init__(self, errors: Mapping[str, TapError]) -> None:
+        """Say of each stream what was the matter, and how to do without it."""
+        told = "; ".join(f"{stream}: {error}" for stream, error in errors.items())
+        super().__init__(
+            f"{told}. No other stream is affected. To do without {' and '.join(errors)}, deselect: "
+            'in meltano.yml under select, in a catalog by "selected": false'
+        )
+        self.errors = errors
 
 
 class RefusalError(Exception):

@@ -144,7 +144,7 @@ def test_the_end_is_summed_up_in_one_line(bench: Bench) -> None:
     finished = run_tap_with(bench.settings())
 
     (line,) = [line for line in finished.stderr.splitlines() if "records emitted" in line]
-    assert "20 records emitted, 20 of 20 Ids read, 2 calls, 0 of them tried again" in line
+    assert "20 records emitted, 20 of 20 Ids read; 2 calls, 0 of them tried again" in line
 
 
 def test_metrics_are_logged_as_for_any_sdk_tap(bench: Bench) -> None:

@@ -106,7 +106,9 @@ def test_warnings_are_heard_under_any_configuration(bench: Bench, name: str) -> 
     heard = finished.stderr + (log.read_text(encoding="utf-8") if log.exists() else "")
     assert finished.code == 0
     assert len(finished.run.ids) == 20
-    assert "Not in Nexudus, or not visible to this user: Ids 5" in heard
+    assert (
+        "Not in Nexudus, or not visible to this user: CoworkerExtraServiceUseHistory Ids 5" in heard
+    )
     assert "20 records emitted" in heard
 
 

@@ -36,11 +36,12 @@ class Rules:
 class Emission:
     """Decides on one record after the other, in a single run."""
 
-    def __init__(self, rules: Rules, shape: RecordShape, emitted: Emitted) -> None:
-        """`emitted` is what the target already has."""
+    def __init__(self, rules: Rules, shape: RecordShape, emitted: Emitted, entity: str) -> None:
+        """`emitted` is what the target already has; `entity` the name of what is emitted."""
         self._rules = rules
         self._shape = shape
         self._emitted = emitted
+        self._entity = entity
         self._missing: list[int] = []
         self._unanswered: dict[int, TapError] = {}
         self._invalid = 0
@@ -63,14 +64,14 @@ class Emission:
     def choose_missing(self, record_id: int) -> dict[str, Any] | None:
         """The tombstone to emit for an Id that doesn't exist, if any."""
         if self._rules.on_missing_record == "tombstone" and record_id in self._emitted:
-            logger.info("Id %d is gone: a tombstone is emitted", record_id)
+            logger.info("%s Id %d is gone: a tombstone is emitted", self._entity, record_id)
             return self._shape.tombstone(record_id)
         self._missing.append(record_id)
         return None
 
     def leave_out(self, record_id: int, error: TapError) -> None:
         """Go on without an Id that could not be read; `finish` will say so."""
-        logger.warning("Left out for now, Id %d: %s", record_id, error)
+        logger.warning("Left out for now, %s Id %d: %s", self._entity, record_id, error)
         self._unanswered[record_id] = error
 
     def settle(self, record: dict[str, Any], *, was_written: bool) -> None:
@@ -88,9 +89,14 @@ class Emission:
             self._emitted.advance(record.get("UpdatedOn"))
 
     @property
+    def has_read_all(self) -> bool:
+        """Whether all that there was could be read and understood."""
+        return not (self._invalid or self._unanswered)
+
+    @property
     def left_something_out(self) -> bool:
         """Whether the target lacks records that exist, because the settings say so."""
-        return bool(self._invalid or self._unanswered or self._rules.start_date is not None)
+        return not self.has_read_all or self._rules.start_date is not None
 
     def finish(self) -> None:
         """Say what the reader of the target's table would miss.
@@ -100,9 +106,10 @@ class Emission:
         """
         if self._unanswered:
             message = (
-                f"The API fails for {len(self._unanswered)} Ids: {_named(self._unanswered)}. All "
-                "others were emitted. Try again later; if it stays, remove these Ids and tell "
-                f"Nexudus. The last answer: {list(self._unanswered.values())[-1]}"
+                f"The API fails for {len(self._unanswered)} {self._entity} Ids: "
+                f"{_named(self._unanswered)}. All others were emitted. Try again later; if it "
+                "stays, remove those configured and tell Nexudus. The last answer: "
+                f"{list(self._unanswered.values())[-1]}"
             )
             raise UnansweredError(message)
         if self._invalid:
@@ -111,14 +118,15 @@ class Emission:
             return
         if self._rules.on_missing_record == "fail":
             message = (
-                f"{len(self._missing)} configured Ids don't exist in Nexudus, or this user may not "
-                f"see them: {_named(self._missing)}. All others were emitted. Remove these Ids, or "
-                "set on_missing_record to warn or tombstone"
+                f"{len(self._missing)} {self._entity} Ids don't exist in Nexudus, or this user may "
+                f"not see them: {_named(self._missing)}. All others were emitted. Remove those "
+                "configured, or set on_missing_record to warn or tombstone"
             )
             raise MissingRecordsError(message)
         for start in range(0, len(self._missing), IDS_PER_LINE):
             logger.warning(
-                "Not in Nexudus, or not visible to this user: Ids %s",
+                "Not in Nexudus, or not visible to this user: %s Ids %s",
+                self._entity,
                 ", ".join(map(str, self._missing[start : start + IDS_PER_LINE])),
             )
 

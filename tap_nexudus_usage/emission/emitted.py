@@ -50,9 +50,11 @@ class Emitted:
         self._bookmark_at_start: str | None = None
         self._prune_at = PRUNE_EVERY
 
-    def begin_by_id(self, record_ids: Iterable[int]) -> None:
-        """Begin a read by Id: forget the Ids that are no longer configured."""
+    def begin_by_id(self, record_ids: Iterable[int] | None) -> None:
+        """Begin a read by Id: forget all Ids but these; None: which are asked for isn't known."""
         self._state["read_by"] = "id"
+        if record_ids is None:
+            return
         configured = {str(record_id) for record_id in record_ids}
         for record_id in self._emitted.keys() - configured:
             del self._emitted[record_id]

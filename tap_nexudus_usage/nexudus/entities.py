@@ -18,6 +18,7 @@ class Entity:
         stream: how its stream is called, and the file with its JSON schema.
         json_text_fields: undocumented JSON; as JSON text it is what all of the common targets load.
         personal_fields: those that hold, or may hold, personal data.
+        selected_by_default: whether it is read unless a catalog says otherwise.
         named_by: where Ids are configured, whose records name the Ids to read; None: they are those
             configured.
     """
@@ -27,6 +28,7 @@ class Entity:
     stream: str
     json_text_fields: frozenset[str] = frozenset({"LocalizationDetails", "CustomFields"})
     personal_fields: frozenset[str] = frozenset({"UpdatedBy"})
+    selected_by_default: bool = True
     named_by: NamedBy | None = None
 
     @property
@@ -77,9 +79,10 @@ ALLOWANCES = Entity(
     path="/api/billing/coworkerextraservices",
     stream="coworker_extra_services",
     personal_fields=frozenset({"UpdatedBy", "Notes", "Description", "PurchaseOrder"}),
+    selected_by_default=False,
     named_by=NamedBy(LEDGER, "CoworkerExtraServiceId"),
 )
 """Whose the credits are, of which kind, in which unit, and how much is left."""
 
-ENTITIES = (LEDGER,)
-"""One stream each."""
+ENTITIES = (LEDGER, ALLOWANCES)
+"""One stream each, in the order in which they are read."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from itertools import takewhile
@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 
 DIRECTIONS = ("0", "1", "ascending")
 """What ascending is called, by the newest edition of the API and by two older ones."""
+
+DESCENDING = {"0": "1", "1": "-1", "ascending": "descending"}
+"""What descending is called where ascending is called so."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,16 @@ class Asking:
                 self.direction = better
             else:
                 return answer
+
+    def last_page(self, bound: str, size: int) -> Answer | None:
+        """The last records from `bound` on, ascending; None where that can't be asked.
+
+        Its total is that of all from `bound` on.
+        """
+        page = self._page_unless_refused(bound, DESCENDING[self.direction], size)
+        if page is None:
+            return None
+        return Answer(bound, replace(page, records=page.records[::-1]))
 
     def _direction_with_earlier(self, answer: Answer) -> str | None:
         """Another direction that ascends, or seems to: it shows an earlier record first.

@@ -26,6 +26,7 @@ from tap_nexudus_usage.nexudus.pages import Record
 from tap_nexudus_usage.reading.asking import Answer, Asking, not_continued
 from tap_nexudus_usage.reading.fetch_ahead import fetch_ahead
 from tap_nexudus_usage.reading.id_set import IdSet, key
+from tap_nexudus_usage.reading.last_page import ask_for_end
 from tap_nexudus_usage.reading.minutes import BEGINNING, minute_of_record, shift
 from tap_nexudus_usage.reading.tenant_clock import FARTHEST, STEP, TenantClock
 from tap_nexudus_usage.reading.window import read_window
@@ -62,6 +63,7 @@ class Search:
         self._clock = TenantClock()
         self._measured_at = ""
         self._counted_first = 0
+        self._is_counted = False
         self._boundary = ""
 
     def records(self, on_poll: Callable[[], None]) -> Generator[Record, None, None]:
@@ -87,9 +89,11 @@ class Search:
         bound, fruitless = self._first_bound, 0
         for _ in range(MOST_PASSES):
             seen_before = len(self.seen)
+            self._is_counted = False
             for records in self._read_from(bound):
                 yield self._take(records)
-            self.counted = self._asking.page(self._first_bound, size=1).total_items
+            if not self._is_counted:
+                self.counted = self._asking.page(self._first_bound, size=1).total_items
             if len(self.seen) >= max(self.counted, self._counted_first):
                 return
             is_whole, is_fruitless = bound == self._first_bound, len(self.seen) == seen_before
@@ -146,13 +150,14 @@ class Search:
             if self._next_bound(answer) <= bound and self._may_be_farther_ahead(answer):
                 self._measure(answer, answer.ahead, FARTHEST + 2 * STEP)
             if self._next_bound(answer) <= bound:
-                bound, left = yield from self._read_minutes(answer)
-                answer = self._ask(bound)
-                if answer.page.total_items < left:
-                    answer = self._ask(bound)
-                yield answer.page.records
+                bound, answer = yield from self._read_minutes(answer)
                 continue
             self._boundary = max(self._boundary, answer.latest)
+            end = ask_for_end(self._asking, self._first_bound, answer, len(self.seen))
+            if end:
+                self._is_counted, self.counted = True, end.page.total_items
+                yield end.page.records
+                return
             following = self._ask(self._next_bound(answer))
             continues, doubts = following.continues(answer), doubts + 1
             is_sound = continues and not following.is_short_after(answer)
@@ -195,12 +200,11 @@ class Search:
         """The last minute seen, in the clock of the bounds."""
         return shift(answer.latest, self._clock.offset)
 
-    def _read_minutes(self, answer: Answer) -> Generator[list[Record], None, tuple[str, int]]:
+    def _read_minutes(self, answer: Answer) -> Generator[list[Record], None, tuple[str, Answer]]:
         """Read minute after minute while these hold more than a page.
 
-        Returns the bound to go on from, and how many records must be left at the least. A minute
-        ends at the very bound with which the next begins: nothing can be between them, whatever
-        the clock.
+        Returns the bound from which it goes on, and the answer. A minute ends at the very bound
+        with which the next begins: nothing can be between them, whatever the clock.
         """
         bound, left, fits = answer.bound, answer.page.total_items, False
         while not fits:
@@ -214,7 +218,11 @@ class Search:
             fits = fits or len(self.seen) == seen_before
             left -= total
             bound = until
-        return bound, left
+        answer = self._ask(bound)
+        if answer.page.total_items < left:
+            answer = self._ask(bound)
+        yield answer.page.records
+        return bound, answer
 
     def _has_more(self, answer: Answer) -> bool:
         """Whether there is more, as far as the API's claims can be trusted."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from typing_extensions import Self
@@ -22,33 +24,50 @@ logger = logging.getLogger(__name__)
 EVERY_SECONDS = 10.0
 
 
+@dataclass
+class Part:
+    """How far one stream is.
+
+    Attributes:
+        total: so many Ids are to be read; None: an unknown number of records, by search.
+        done: Ids or records dealt with.
+        counts: once known, how many records were read, and how many the API said there are.
+    """
+
+    stream: str
+    total: int | None
+    done: int = 0
+    emitted: int = 0
+    counts: tuple[int, int] | None = None
+    started: float = field(default_factory=time.monotonic)
+
+    def read(self) -> str:
+        """How much was read, in words."""
+        if self.counts is not None:
+            return f"{self.counts[0]} records read, {self.counts[1]} counted"
+        if self.total is None:
+            return f"{self.done} records read"
+        return f"{self.done} of {self.total} Ids read"
+
+    def seconds_left(self, now: float) -> float | None:
+        """About how long it will take, if that can be told."""
+        if self.total is None or not self.done:
+            return None
+        return (now - self.started) * (self.total - self.done) / self.done
+
+
 class Progress:
     """Reports while it is entered, and sums up when it is left; `tick` has to be called often."""
 
-    def __init__(self, total: int | None, connection: Connection) -> None:
-        """`total` Ids are to be read; None: an unknown number of records, by search."""
-        self.counts: tuple[int, int] | None = None
-        """Once known: how many records were read, and how many the API said there are."""
-        self._total = total
+    def __init__(self, connection: Connection) -> None:
+        """The calls reported are those of `connection`."""
         self._connection = connection
-        self._done = 0
-        self._emitted = 0
-        self._stack = ExitStack()
+        self._parts: list[Part] = []
         self._bar: tqdm[NoReturn] | None = None
 
     def __enter__(self) -> Self:
         """Begin to count the time."""
         self._started = self._reported = time.monotonic()
-        if sys.stderr.isatty():
-            # Not worth its import time where no terminal is.
-            from tqdm import tqdm  # noqa: PLC0415
-            from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
-
-            self._stack.enter_context(logging_redirect_tqdm())
-            bar = tqdm(
-                total=self._total, unit=" Ids" if self._total else " records", file=sys.stderr
-            )
-            self._bar = self._stack.enter_context(bar)
         return self
 
     def __exit__(
@@ -57,23 +76,43 @@ class Progress:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Leave the terminal as it was, and say what the run came to."""
-        self._stack.close()
+        """Say what the run came to."""
         tally = self._connection.tally
+        parts = (f"{p.stream}: {p.emitted} records emitted, {p.read()}; " for p in self._parts)
         logger.info(
-            "%d records emitted, %s, %d calls, %d of them tried again, %d throttled, %.1f s",
-            self._emitted,
-            self._read(),
+            "%s%d calls, %d of them tried again, %d throttled, %.1f s",
+            "".join(parts),
             tally.calls,
             tally.retries,
             tally.throttled,
             time.monotonic() - self._started,
         )
 
+    @contextmanager
+    def of(self, stream: str, total: int | None) -> Iterator[Part]:
+        """Report about a stream, see `Part`; leaves a terminal as it was."""
+        part = Part(stream, total)
+        self._parts.append(part)
+        with ExitStack() as stack:
+            if sys.stderr.isatty():
+                # Not worth its import time where no terminal is.
+                from tqdm import tqdm  # noqa: PLC0415
+                from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
+
+                stack.enter_context(logging_redirect_tqdm())
+                unit = " records" if total is None else " Ids"
+                bar = tqdm(total=total, desc=stream, unit=unit, file=sys.stderr)
+                self._bar = stack.enter_context(bar)
+            try:
+                yield part
+            finally:
+                self._bar = None
+
     def advance(self, *, emitted: bool) -> None:
-        """One more Id or record is dealt with."""
-        self._done += 1
-        self._emitted += emitted
+        """One more Id or record of the stream is dealt with."""
+        part = self._parts[-1]
+        part.done += 1
+        part.emitted += emitted
         if self._bar is not None:
             self._bar.update()
 
@@ -84,27 +123,17 @@ class Progress:
             return
         self._reported = now
         if self._bar is None:
-            logger.info("%s", self._line(now - self._started))
+            logger.info("%s", self._line(now))
         else:
             tally = self._connection.tally
             self._bar.set_postfix(calls=tally.calls, throttled=tally.throttled)
 
-    def _line(self, elapsed: float) -> str:
+    def _line(self, now: float) -> str:
         tally, waited = self._connection.tally, self._connection.throttle.waited
+        part = self._parts[-1]
         line = (
-            f"{self._read()}, {tally.calls} calls, {tally.throttled} throttled, {waited:.0f} s "
-            "waited for the throttle by all threads together"
+            f"{part.stream}: {part.read()}, {tally.calls} calls, {tally.throttled} throttled, "
+            f"{waited:.0f} s waited for the throttle by all threads together"
         )
-        if self._total is None:
-            return line
-        if not self._done:
-            return line
-        left = elapsed * (self._total - self._done) / self._done
-        return f"{line}, about {left:.0f} s left"
-
-    def _read(self) -> str:
-        if self.counts is not None:
-            return f"{self.counts[0]} records read, {self.counts[1]} counted"
-        if self._total is None:
-            return f"{self._done} records read"
-        return f"{self._done} of {self._total} Ids read"
+        left = part.seconds_left(now)
+        return line if left is None else f"{line}, about {left:.0f} s left"

@@ -1,92 +1,101 @@
-"""The reading of one entity: plain records that are due, remembered once they are written."""
+"""One run: a connection, what is read over it, and which entities could not be read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, MutableMapping
-from contextlib import ExitStack, closing
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from tap_nexudus_usage.emission.due import Emission
-from tap_nexudus_usage.emission.emitted import Emitted
-from tap_nexudus_usage.emission.records import RecordShape
+from tap_nexudus_usage.errors import StreamsFailedError, TapError
+from tap_nexudus_usage.nexudus.connection import Connection
 from tap_nexudus_usage.nexudus.entities import Entity
 from tap_nexudus_usage.nexudus.transport import OnAnswer
+from tap_nexudus_usage.run.named import Asked, Named
 from tap_nexudus_usage.run.progress import Progress
 from tap_nexudus_usage.run.surroundings import Surroundings
-from tap_nexudus_usage.run.ways import Reading
+from tap_nexudus_usage.settings.checked import Settings
 
 
 class Run:
-    """One run for one entity. Whoever iterates its records tells it which of them were written.
+    """What the readings of several entities have in common.
 
     Attributes:
-        emitted: what the state remembers; it lives in the state given.
-        is_complete: with `replaces_table`, once all records came: whether a target may delete what
-            it has besides them.
+        named: the Ids that records of this run name.
+        on_answer: is told of each answer of the API.
     """
 
     def __init__(
         self,
         surroundings: Surroundings,
-        entity: Entity,
-        schema: Mapping[str, Any],
-        state: MutableMapping[str, Any],
-        *,
-        replaces_table: bool,
-        on_answer: OnAnswer,
-        on_remembered: Callable[[], None],
+        entities: Sequence[Entity],
+        connection: Connection,
+        progress: Progress,
     ) -> None:
-        """`on_remembered` is called when the state covers the record written before.
-
-        Raises SettingsError where the state can't be understood.
-        """
-        self.emitted = Emitted(state, "UpdatedOn")
-        self.is_complete = False
+        """`entities` are those to be read, in this order."""
+        self.connection = connection
+        self.progress = progress
+        self.named = Named(entities)
+        self.on_answer: OnAnswer = _ignore
         self._surroundings = surroundings
-        self._entity = entity
-        self._schema = schema
-        self._replaces_table = replaces_table
-        self._on_answer = on_answer
-        self._on_remembered = on_remembered
-        self._was_written = False
+        self._entities = entities
+        self._failures: dict[Entity, TapError] = {}
 
-    def wrote(self) -> None:
-        """Take note that the record given last was written, so that the state may cover it."""
-        self._was_written = True
+    @property
+    def settings(self) -> Settings:
+        """The settings of the run."""
+        return self._surroundings.settings
 
-    def records(self) -> Generator[dict[str, Any], None, None]:
-        """Yield the records that are due; coming back for the next one settles the one before.
+    def asked(self, entity: Entity) -> Asked | None:
+        """The Ids of an entity to read, None where it is to be searched."""
+        if not self.settings.record_ids:
+            return None
+        if entity.named_by is None:
+            return Asked(self.settings.record_ids)
+        return self.named.asked(entity)
 
-        Raises TapError, Terminated.
+    def raise_if_stopped(self) -> None:
+        """Raise Terminated where a signal has asked for the end."""
+        self._surroundings.termination.raise_if_asked()
+
+    def on_poll(self) -> None:
+        """What is to be done now and then while waiting; raises Terminated."""
+        self.raise_if_stopped()
+        self.progress.tick()
+        self._surroundings.flush()
+
+    def leave_out(self, entity: Entity, error: TapError) -> None:
+        """Go on without an entity that can't be read, or not wholly; `finish` will say so.
+
+        Raises the error again where it concerns all entities.
         """
-        surroundings, settings = self._surroundings, self._surroundings.settings
-        shape = RecordShape(self._schema, self._entity.json_text_fields)
-        emission = Emission(settings.rules, shape, self.emitted)
-        with (
-            surroundings.connect(self._on_answer) as connection,
-            Progress(len(settings.record_ids) or None, connection) as progress,
-            ExitStack() as stack,
-        ):
+        if error.concerns_all:
+            raise error
+        self._failures[entity] = error
 
-            def on_poll() -> None:
-                surroundings.termination.raise_if_asked()
-                progress.tick()
-                surroundings.flush()
+    def finish(self) -> None:
+        """Raise what some entity couldn't be read for."""
+        if len(self._entities) == 1:
+            for error in self._failures.values():
+                raise error
+        if self._failures:
+            raise StreamsFailedError({e.stream: error for e, error in self._failures.items()})
 
-            client = connection.client(self._entity)
-            reading = Reading(
-                settings, client, self.emitted, emission, replaces_table=self._replaces_table
-            )
-            for record in stack.enter_context(closing(reading.records(on_poll))):
-                self._was_written = False
-                if record is not None:
-                    yield record
-                    emission.settle(record, was_written=self._was_written)
-                if self._was_written:
-                    self._on_remembered()
-                progress.advance(emitted=self._was_written)
-                surroundings.termination.raise_if_asked()
-            progress.counts = reading.counts
-            if self._replaces_table:
-                self.is_complete = reading.is_complete(on_poll)
-        emission.finish()
+
+@contextmanager
+def running(surroundings: Surroundings, entities: Sequence[Entity]) -> Iterator[Run]:
+    """A run that reads some entities; when it is left, no call is begun any more.
+
+    Raises the TapError of what couldn't be read, and SettingsError where what the environment says
+    of the way to the API can't be used.
+    """
+
+    def on_answer(endpoint: str, status: int, seconds: float) -> None:
+        run.on_answer(endpoint, status, seconds)
+
+    with surroundings.connect(on_answer) as connection, Progress(connection) as progress:
+        run = Run(surroundings, entities, connection, progress)
+        yield run
+    run.finish()
+
+
+def _ignore(endpoint: str, status: int, seconds: float) -> None:
+    """Do nothing with an answer that belongs to no entity."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from datetime import timedelta
 from functools import partial
@@ -18,6 +18,7 @@ from tap_nexudus_usage.reading.by_search import Search
 from tap_nexudus_usage.reading.fetch_ahead import fetch_ahead
 from tap_nexudus_usage.reading.minutes import BEGINNING, minute_of
 from tap_nexudus_usage.reading.proof import AbsentFromTable, is_proof
+from tap_nexudus_usage.run.named import Asked, take
 from tap_nexudus_usage.settings.checked import Settings
 
 OnPoll = Callable[[], None]
@@ -25,7 +26,7 @@ OnPoll = Callable[[], None]
 
 
 class Reading:
-    """One run's reading, by Id where any Id is configured, else by search."""
+    """The reading of one entity in a run, by Id or by search."""
 
     def __init__(
         self,
@@ -33,17 +34,23 @@ class Reading:
         client: NexudusClient,
         emitted: Emitted,
         emission: Emission,
+        asked: Asked | None,
         *,
+        names: Mapping[str, dict[int, None]],
         replaces_table: bool,
     ) -> None:
         """`emission` decides what is due, by what is in `emitted`.
 
-        `replaces_table`: what isn't emitted may be deleted from the target.
+        `asked`: the Ids to read, None where to search. `names`: fields that name Ids of other
+        entities, and where to put those. `replaces_table`: what isn't emitted may be deleted from
+        the target.
         """
         self._settings = settings
         self._client = client
         self._emitted = emitted
         self._emission = emission
+        self._asked = asked
+        self._names = names
         self._replaces_table = replaces_table
         self._search: Search | None = None
 
@@ -52,7 +59,9 @@ class Reading:
 
         When the generator is closed, no thread is left but those whose call is under way.
         """
-        return self._by_id(on_poll) if self._settings.record_ids else self._by_search(on_poll)
+        if self._asked is None:
+            return self._by_search(on_poll)
+        return self._by_id(self._asked, on_poll)
 
     @property
     def counts(self) -> tuple[int, int] | None:
@@ -64,7 +73,10 @@ class Reading:
 
         Then what a target has besides can be deleted.
         """
-        left_out = self._emission.left_something_out
+        asked = self._asked
+        # Where no Id was named, nothing was asked, so nothing is proved either.
+        is_unsure = asked is not None and not (asked.are_all and asked.record_ids)
+        left_out = is_unsure or self._emission.left_something_out
         unfindable, holds_all = False, True
         if not left_out and self._search is not None:
             unfindable, holds_all = self._count(self._search, on_poll)
@@ -72,12 +84,12 @@ class Reading:
             AbsentFromTable(left_out=left_out, unfindable=unfindable, holds_all=holds_all)
         )
 
-    def _by_id(self, on_poll: OnPoll) -> Generator[dict[str, Any] | None, None, None]:
+    def _by_id(self, asked: Asked, on_poll: OnPoll) -> Generator[dict[str, Any] | None, None, None]:
         settings = self._settings
-        self._emitted.begin_by_id(settings.record_ids)
+        self._emitted.begin_by_id(asked.record_ids if asked.are_all else None)
         reading = ByIdReading(
             self._client,
-            settings.record_ids,
+            asked.record_ids,
             batch_size=settings.batch_size,
             threads=settings.max_concurrent_requests,
             must_be_proven=self._tells_deletion,
@@ -91,6 +103,7 @@ class Reading:
                     self._emission.leave_out(record_id, record)
                     yield None
                 else:
+                    take(record, self._names)
                     yield self._emission.choose(record)
 
     def _tells_deletion(self, record_id: int) -> bool:

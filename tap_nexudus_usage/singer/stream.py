@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import Stream, Tap
@@ -15,11 +15,11 @@ from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from typing_extensions import override
 
 from tap_nexudus_usage.emission.records import DELETED_AT
-from tap_nexudus_usage.errors import OutputError
+from tap_nexudus_usage.errors import OutputError, TapError
 from tap_nexudus_usage.nexudus.entities import Entity
-from tap_nexudus_usage.run.checkpoints import Checkpoints
+from tap_nexudus_usage.run.checkpoints import Checkpoints, entries
+from tap_nexudus_usage.run.entity_run import EntityRun
 from tap_nexudus_usage.run.run import Run
-from tap_nexudus_usage.run.surroundings import Surroundings
 from tap_nexudus_usage.singer.call_metrics import call_metrics
 from tap_nexudus_usage.singer.output import Output
 from tap_nexudus_usage.singer.writer import BufferedWriter
@@ -46,15 +46,16 @@ class EntityStream(Stream):
         self,
         tap: Tap,
         entity: Entity,
-        surroundings: Callable[[], Surroundings],
+        run: Callable[[EntityStream], AbstractContextManager[Run]],
         writer: BufferedWriter,
     ) -> None:
-        """Make the stream; `surroundings` are asked for, and calls made, once it is read."""
+        """Make the stream; it asks for the `run` that it is a part of once it is read."""
+        self.selected_by_default = entity.selected_by_default
         super().__init__(tap, schema=entity.schema(), name=entity.stream)
-        self._entity = entity
-        self._surroundings = surroundings
+        self.entity = entity
+        self._run = run
         self._writer = writer
-        self._run: Run | None = None
+        self._part: EntityRun | None = None
         self._records: Generator[dict[str, Any], None, None] | None = None
         self._version_to_activate: int | None = None
 
@@ -64,23 +65,22 @@ class EntityStream(Stream):
 
         When the SDK comes back for the next one, the one before has been written.
         """
-        self._records = self._read()
+        self._records = self._read(self._running)
         return self._records
 
-    def _read(self) -> Generator[dict[str, Any], None, None]:
-        with call_metrics(self, self._entity.path) as log_answer:
-            self._run = run = Run(
-                self._surroundings(),
-                self._entity,
+    def _read(self, run: Run) -> Generator[dict[str, Any], None, None]:
+        with call_metrics(self, self.entity.path) as run.on_answer:
+            self._part = part = EntityRun(
+                run,
+                self.entity,
                 self.schema,
                 # A full table neither uses nor changes the state.
                 {} if self._is_full_table else self.stream_state,
                 replaces_table=self._version_to_activate is not None,
-                on_answer=log_answer,
                 on_remembered=self._write_state_if_due,
             )
-            self._checkpoints = Checkpoints(run.emitted)
-            with closing(run.records()) as records:
+            self._checkpoints = Checkpoints(lambda: entries(self.tap_state))
+            with closing(part.records()) as records:
                 for record in records:
                     # A copy, where the SDK drops deselected fields from what it is given.
                     yield record if self._output.takes_whole else dict(record)
@@ -112,8 +112,8 @@ class EntityStream(Stream):
     @override
     def _write_record_message(self, record: dict[str, Any]) -> None:
         """Write what becomes of a record, and tell the run where anything does."""
-        if self._output.write(record) and self._run is not None:
-            self._run.wrote()
+        if self._output.write(record) and self._part is not None:
+            self._part.wrote()
         self.state_manager.is_flushed = False
 
     @override
@@ -149,22 +149,32 @@ class EntityStream(Stream):
     def _sync_records(
         self, context: Context | None = None, *, write_messages: bool = True
     ) -> Generator[dict[str, Any], Any, Any]:
-        """Sync as the SDK does, and write STATE when that fails or is stopped, too."""
+        """Sync as the SDK does, and write STATE when that fails or is stopped, too.
+
+        What fails ends the run only where other streams would fail as well; else the run tells of
+        it at its end.
+        """
         # The SDK leaves a STATE out that equals the one before; the last one is what counts as this
         # run's, so it is written even if nothing has changed.
         self._writer.states.forget()
-        try:
-            yield from super()._sync_records(context, write_messages=write_messages)
-        except (GeneratorExit, OutputError):
-            # After half a line, a STATE could be taken for one that covers it.
-            raise
-        except BaseException:
-            self._write_state_now()
-            raise
-        finally:
-            # A record that could not be written leaves them suspended, and calls going on.
-            if self._records is not None:
-                self._records.close()
+        with self._run(self) as run:
+            self._running = run
+            try:
+                yield from super()._sync_records(context, write_messages=write_messages)
+            except (GeneratorExit, OutputError):
+                # After half a line, a STATE could be taken for one that covers it.
+                raise
+            except TapError as error:
+                self._write_state_now()
+                self._version_to_activate = None
+                run.leave_out(self.entity, error)
+            except BaseException:
+                self._write_state_now()
+                raise
+            finally:
+                # A record that could not be written leaves them suspended, and calls going on.
+                if self._records is not None:
+                    self._records.close()
 
     def _write_state_if_due(self) -> None:
         """Write a STATE from time to time; it would cut a batch's file short, so not within one."""
@@ -180,8 +190,8 @@ class EntityStream(Stream):
     def _write_state_message(self) -> None:
         """Write a STATE, without what no later run needs, after all that it covers."""
         self._output.flush()
-        if self._run is not None:
-            self._run.emitted.prune()
+        if self._part is not None:
+            self._part.emitted.prune()
         super()._write_state_message()
 
     @override
@@ -202,7 +212,7 @@ class EntityStream(Stream):
         super().finalize_state_progress_markers(state)
         if self._version_to_activate is None:
             return
-        if self._run is not None and self._run.is_complete and self._output.version is not None:
+        if self._part is not None and self._part.is_complete and self._output.version is not None:
             super()._write_activate_version_message(self._version_to_activate)
         else:
             self.log(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TextIO, cast
 
@@ -20,6 +22,7 @@ from tap_nexudus_usage.logs import RedactingFilter, add_filter
 from tap_nexudus_usage.nexudus import entities
 from tap_nexudus_usage.redaction import Redactor
 from tap_nexudus_usage.run.connection_test import check
+from tap_nexudus_usage.run.run import Run, running
 from tap_nexudus_usage.run.surroundings import Surroundings
 from tap_nexudus_usage.settings.checked import Settings, from_config
 from tap_nexudus_usage.settings.declared import json_schema
@@ -35,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 class TapNexudusUsage(Tap):
-    """Singer tap for Nexudus's ledger of consumed extra-service credits."""
+    """Singer tap for Nexudus's ledger of consumed extra-service credits, and the allowances."""
 
     name = "tap-nexudus-usage"
     config_jsonschema = json_schema()
@@ -50,6 +53,7 @@ class TapNexudusUsage(Tap):
         self.redactor = Redactor()
         self.termination = Termination()
         self._given_catalog = catalog
+        self._run: Run | None = None
         super().__init__(**kwargs)
         self._state_writer = self.writer.states
 
@@ -62,9 +66,36 @@ class TapNexudusUsage(Tap):
     def discover_streams(self) -> list[EntityStream]:
         """A stream for each entity; no call is made."""
         return [
-            EntityStream(self, entity, lambda: self._surroundings, self.writer)
-            for entity in entities.ENTITIES
+            EntityStream(self, entity, self._run_with, self.writer) for entity in entities.ENTITIES
         ]
+
+    @override  # type: ignore[misc]
+    def sync_all(self) -> None:
+        """Sync all that is selected, over one connection; raises TapError, Terminated.
+
+        Overridden although it is final, because the SDK's ends with the first stream that fails:
+        the others are read here, and what failed is told at the end.
+        """
+        streams = cast("dict[str, EntityStream]", self.streams).values()
+        with self._run_with(*streams):
+            super().sync_all()
+
+    @contextmanager
+    def _run_with(self, *streams: EntityStream) -> Iterator[Run]:
+        """The run under way; else one of those `streams` that are selected.
+
+        That is for the SDK's own tests, which sync a stream alone.
+        """
+        if self._run is not None:
+            yield self._run
+            return
+        selected = [stream.entity for stream in streams if stream.selected]
+        with running(self._surroundings, selected) as run:
+            self._run = run
+            try:
+                yield run
+            finally:
+                self._run = None
 
     @cached_property
     def _surroundings(self) -> Surroundings:
@@ -173,11 +204,29 @@ class TapNexudusUsage(Tap):
         if value != CliTestOptionValue.All.value:
             super().cb_test(ctx, param, value)
             return
-        tap = cls._make(ctx.params.get("config"))
-        with tap._surroundings.connect(on_answer=lambda *_: None) as connection:  # noqa: SLF001
-            for line in check(connection, tap.settings):
-                logger.info("%s", line)
+        catalog = json_files.read(ctx.params.get("catalog"), "catalog")
+        tap = cls._make(ctx.params.get("config"), catalog=catalog)
+        tap._test_connection()  # noqa: SLF001 - its own
         ctx.exit()
+
+    def _test_connection(self) -> None:
+        selected = [entity for entity in entities.ENTITIES if self.streams[entity.stream].selected]
+        if self.settings.record_ids:
+            naming = {entity.named_by.entity for entity in selected if entity.named_by}
+            selected = [e for e in entities.ENTITIES if e in {*selected, *naming}]
+        with self._surroundings.connect(on_answer=lambda *_: None) as connection:
+            for line in check(connection, self.settings, selected):
+                logger.info("%s", line)
+
+    @classmethod
+    @override
+    def get_singer_command(cls) -> click.Command:
+        """The command line; `--test` asks the catalog which streams are selected."""
+        command = super().get_singer_command()
+        for option in command.params:
+            # Else it isn't known yet where it comes behind `--test`.
+            option.is_eager |= option.name == "catalog"
+        return command
 
     @classmethod
     def _make(cls, config: _ConfigInput | None, **kwargs: Any) -> Self:

@@ -8,6 +8,7 @@ import pytest
 from conftest import Bench
 
 from tap_nexudus_usage.errors import MissingRecordsError
+from tap_nexudus_usage.nexudus.entities import LEDGER
 
 
 def test_a_second_run_emits_only_what_changed(make_bench: Callable[..., Bench]) -> None:
@@ -93,7 +94,7 @@ def test_missing_ids_are_named_in_a_warning(bench: Bench, caplog: pytest.LogCapt
 
     assert run.ids == list(bench.ledger)
     warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert warnings == [f"Not in Nexudus, or not visible to this user: Ids {gone}"]
+    assert warnings == [f"Not in Nexudus, or not visible to this user: {LEDGER.name} Ids {gone}"]
 
 
 def test_missing_ids_fail_after_everything_else_is_emitted(bench: Bench) -> None:

@@ -351,7 +351,7 @@ def test_the_summary_counts_records(
 
     make_search(20).read()
 
-    assert re.search(r"20 records emitted, 20 records read, 20 counted, 3 calls", caplog.text)
+    assert re.search(r"20 records emitted, 20 records read, 20 counted; 3 calls", caplog.text)
 
 
 @pytest.mark.long

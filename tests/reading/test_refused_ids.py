@@ -28,7 +28,7 @@ def test_an_id_that_is_refused_costs_no_other_record(
 
     assert sorted(run.ids) == [i for i in bench.ledger if i != refused]
     assert isinstance(run.error, UnansweredError)
-    assert f"1 Ids: {refused}." in str(run.error)
+    assert f"1 CoworkerExtraServiceUseHistory Ids: {refused}." in str(run.error)
     assert str(refused) not in run.bookmark["emitted"]
 
 

@@ -39,7 +39,7 @@ def test_a_line_comes_from_time_to_time(
     assert len(lines) >= 3
     assert "of 60 Ids read" in lines[0]
     assert any("s left" in line for line in lines)
-    assert "60 records emitted, 60 of 60 Ids read, 61 calls" in lines[-1]
+    assert "60 records emitted, 60 of 60 Ids read; 61 calls" in lines[-1]
 
 
 def test_a_line_comes_while_nothing_does(
