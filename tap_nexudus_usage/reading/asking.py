@@ -123,8 +123,11 @@ class Asking:
 
         Its total is that of all from `bound` on.
         """
-        page = self._page_unless_refused(bound, DESCENDING[self.direction], size)
-        if page is None:
+        try:
+            page = self.page(bound, size=size, direction=DESCENDING[self.direction])
+        except UnansweredError:
+            raise
+        except ApiError:
             return None
         return Answer(bound, replace(page, records=page.records[::-1]))
 
