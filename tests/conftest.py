@@ -8,6 +8,7 @@ import io
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from outcomes import Finished, Run
 from tap_server import Order, TapServer
 
 from tap_nexudus_usage import timestamps
+from tap_nexudus_usage.nexudus import entities
 from tap_nexudus_usage.sandbox.records import Ledger
 from tap_nexudus_usage.sandbox.server import Sandbox
 from tap_nexudus_usage.sandbox.tenant import Tenant
@@ -159,6 +161,16 @@ def make_bench() -> Iterator[Callable[..., Bench]]:
 def bench(make_bench: Callable[..., Bench]) -> Bench:
     """A sandbox of twenty records."""
     return make_bench()
+
+
+@pytest.fixture
+def price(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Give the ledger a decimal, Price, which it hasn't; for a run in this process."""
+    schemas = Path(shutil.copytree(entities.SCHEMAS, tmp_path / "schemas"))
+    schema = entities.LEDGER.schema()
+    schema["properties"]["Price"] = {"type": ["number", "null"]}
+    (schemas / f"{entities.LEDGER.stream}.json").write_text(json.dumps(schema), encoding="utf-8")
+    monkeypatch.setattr(entities, "SCHEMAS", schemas)
 
 
 @cache

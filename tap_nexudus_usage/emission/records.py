@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Collection, Mapping
+from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
+from jsonschema.validators import extend
 
 from tap_nexudus_usage import timestamps
 from tap_nexudus_usage.errors import InvalidRecordError
+from tap_nexudus_usage.nexudus.decoding import json_text, look, whole
 
 logger = logging.getLogger(__name__)
 
@@ -20,13 +23,13 @@ DELETED_AT = "_sdc_deleted_at"
 _PYTHON_TYPES = {
     "string": str,
     "integer": int,
+    "number": Decimal,
     "boolean": bool,
     "null": type(None),
 }
 
 _JSON_TYPES = {
     **{python: name for name, python in _PYTHON_TYPES.items()},
-    float: "number",
     list: "array",
     dict: "object",
 }
@@ -34,6 +37,15 @@ _JSON_TYPES = {
 Field = tuple[frozenset[type], Callable[[Any], Any] | None]
 """The Python types that a field's good values have, and what makes a value that isn't null
 canonical."""
+
+
+_Validator = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: type(whole(value)) is int
+    ),
+)
+"""jsonschema's, to which a Decimal is a number already, but never an integer."""
 
 
 class RecordShape:
@@ -55,7 +67,7 @@ class RecordShape:
             for name, definition in properties.items()
         }
         self._blank: dict[str, Any] = dict.fromkeys(properties)
-        self._validator = Draft202012Validator(schema)
+        self._validator = _Validator(schema)
         self._unknown: set[str] = set()
 
     def conform(self, raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,11 +126,13 @@ def _field(definition: Mapping[str, Any], *, is_json: bool) -> Field:
     names = [declared] if isinstance(declared, str) else declared
     types = frozenset(_PYTHON_TYPES[type_name] for type_name in names)
     if is_json:
-        return types, _json_text
+        return types, json_text
     if definition.get("format") == "date-time":
         return types, _date_time_or_nothing if type(None) in types else timestamps.canonical
     if int in types:
         return types, _integer
+    if Decimal in types:
+        return types, _number
     return types, None
 
 
@@ -134,20 +148,34 @@ def _date_time_or_nothing(value: str) -> str | None:
 
 def _integer(value: Any) -> int:
     """`value`, if it is an integer that warehouses and targets have a type for; 60.0 is 60."""
-    whole = int(value) if type(value) is float and value.is_integer() else value
-    if type(whole) is int and -(2**63) <= whole < 2**63:
-        return whole
+    integer = whole(value)
+    if type(integer) is int and -(2**63) <= integer < 2**63:
+        return integer
     raise ValueError
 
 
-_json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+def _number(value: Any) -> int | Decimal:
+    """`value`, if it is a number that warehouses and targets have a type for.
+
+    Digits, exponent and zeros at the end stay as they are: all common targets take them. What they
+    don't is bare digits beyond 64 bits: target-bigquery then loses a whole batch without a word.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise TypeError
+    if -(2**63) <= value < 2**63:
+        return value
+    text = str(value)
+    if not isfinite(float(text)):
+        raise ValueError
+    return Decimal(f"{text}.0") if text.lstrip("-").isdigit() else value
 
 
 _WANTED: Mapping[Callable[[Any], Any], str] = {
     timestamps.canonical: "a date-time",
     _date_time_or_nothing: "a date-time",
     _integer: "an integer of 64 bits",
-    _json_text: "JSON",
+    _number: "a number of 64 bits",
+    json_text: "JSON",
 }
 """What a value should have been that could not be made canonical."""
 
@@ -159,8 +187,8 @@ def _expected(error: ValidationError) -> str:
 
 def _invalid(raw: Mapping[str, Any], name: str, expected: str, got: Any) -> InvalidRecordError:
     message = (
-        f"Record Id {raw.get('Id')!r:.30} breaks the schema: {name} should be {expected}, "
-        f"but is {got!r:.60}. Report it, please; on_invalid_record: warn skips such records"
+        f"Record Id {look(raw.get('Id')):.30} breaks the schema: {name} should be {expected}, "
+        f"but is {look(got):.60}. Report it, please; on_invalid_record: warn skips such records"
     )
     kind = _JSON_TYPES.get(type(got), "no JSON")
     return InvalidRecordError(message, field=name, expected=expected, got=kind)

@@ -18,7 +18,7 @@ from tap_nexudus_usage.errors import (
 )
 from tap_nexudus_usage.nexudus import pages
 from tap_nexudus_usage.nexudus.call import Authenticator, Call
-from tap_nexudus_usage.nexudus.decoding import decode
+from tap_nexudus_usage.nexudus.decoding import decode, look
 from tap_nexudus_usage.nexudus.entities import Entity
 from tap_nexudus_usage.nexudus.pages import Page, Record
 from tap_nexudus_usage.nexudus.transport import Transport, UnusableAnswerError
@@ -94,7 +94,7 @@ class NexudusClient:
             raise _error(refusal, self._role_to_read, UnansweredError) from refusal
         if _record_id(record) != record_id:
             message = (
-                f"{what} was answered with another record, Id {record['Id']!r:.50}. {CHECK_URL}"
+                f"{what} was answered with another record, Id {look(record['Id']):.50}. {CHECK_URL}"
             )
             raise UnansweredError(message)
         return record

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tap_nexudus_usage.errors import ApiError, UnknownFormError
-from tap_nexudus_usage.nexudus.decoding import decode
+from tap_nexudus_usage.nexudus.decoding import decode, look, whole
 from tap_nexudus_usage.nexudus.transport import UnusableAnswerError
 
 _DIGITS = re.compile(r"\d{1,18}", re.ASCII)
@@ -92,8 +92,7 @@ def _whole(answer: dict[str, Any], name: str) -> int:
     value = answer.get(name)
     if isinstance(value, str) and _DIGITS.fullmatch(value):
         return int(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
+    value = whole(value)
     if type(value) is int and value >= 0:
         return value
     raise _refusal(name, "a whole number", value)
@@ -107,4 +106,4 @@ def _flag(answer: dict[str, Any], name: str) -> bool:
 
 
 def _refusal(name: str, wanted: str, value: Any) -> UnusableAnswerError:
-    return UnusableAnswerError(f"a {name} that should be {wanted}, but is {value!r:.40}")
+    return UnusableAnswerError(f"a {name} that should be {wanted}, but is {look(value):.40}")
