@@ -10,7 +10,7 @@ from singer_sdk import Stream
 from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib import RecordMessage
 
-from tap_nexudus_usage.singer import maps
+from tap_nexudus_usage.singer import map_numbers, maps
 from tap_nexudus_usage.singer.batch_files import BatchFiles
 from tap_nexudus_usage.singer.writer import BufferedWriter
 
@@ -87,12 +87,15 @@ class Output:
         if not stream_maps:
             return list(self._stream._generate_record_messages(record))  # noqa: SLF001
         # An expression may name any field of the schema, also one that the API left out.
-        record = {**dict.fromkeys(self._fields), **record}
+        record, written = map_numbers.as_floats({**dict.fromkeys(self._fields), **record})
         try:
-            return list(self._stream._generate_record_messages(record))  # noqa: SLF001
+            messages = list(self._stream._generate_record_messages(record))  # noqa: SLF001
         except Exception as error:  # noqa: BLE001 - an expression may raise anything
             # Without the error itself, which may quote personal data.
             raise maps.explain(error, stream_maps, self._stream, record) from None
+        for message in messages:
+            map_numbers.restore(message.record, written)
+        return messages
 
     @cached_property
     def _fields(self) -> tuple[str, ...]:

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 from conftest import Bench, run_tap_with
+from msgspec import Raw
 from outcomes import STREAM, Finished
+
+from tap_nexudus_usage.errors import SettingsError
 
 EMAIL = "@example.com"
 HASHED = "md5(UpdatedBy) if UpdatedBy else None"
@@ -304,3 +307,56 @@ def test_a_filter_that_drops_tombstones_is_told(bench: Bench) -> None:
     assert str(gone) in finished.run.bookmark["emitted"]
     del settings["stream_maps"]
     assert run_tap_with(settings, "--state", "state.json").run.ids == [gone]
+
+
+# Decimals
+
+
+@pytest.mark.usefixtures("price")
+@pytest.mark.parametrize(
+    ("stream_map", "written"),
+    [
+        ({"UpdatedBy": None}, '"Price":12.10'),
+        ({"net": "Price"}, '"net":12.10'),
+        ({"Price": "self or 0.0"}, '"Price":12.10'),
+        ({"Price": "Price * 1.2"}, '"Price":14.52'),
+        ({"Price": "Price / 4"}, '"Price":3.025'),
+        ({"Price": "Price + CreditUsed"}, '"Price":72.1'),
+        ({"text": "str(Price)"}, '"text":"12.1"'),
+        ({"text": "json.dumps(record['Price'])"}, '"text":"12.1"'),
+        ({"__filter__": "Price == 12.1"}, '"Price":12.10'),
+        ({"__alias__": "usage"}, '"Price":12.10'),
+    ],
+)
+def test_a_map_computes_with_decimals_and_leaves_the_others_as_they_were(
+    bench: Bench, stream_map: dict[str, Any], written: str
+) -> None:
+    record_id = next(iter(bench.ledger))
+    bench.ledger.change(record_id, Price=Raw(b"12.10"), CreditUsed=60)
+
+    run = bench.read(record_ids=[record_id], stream_maps={STREAM: stream_map})
+
+    (line,) = [line.decode() for line in run.lines if b'"RECORD"' in line]
+    assert written in line
+
+
+@pytest.mark.usefixtures("price")
+def test_flattening_leaves_decimals_as_they_were(bench: Bench) -> None:
+    record_id = next(iter(bench.ledger))
+    bench.ledger.change(record_id, Price=Raw(b"12.10"))
+
+    run = bench.read(record_ids=[record_id], flattening_enabled=True, flattening_max_depth=1)
+
+    (line,) = [line for line in run.lines if b'"RECORD"' in line]
+    assert b'"Price":12.10' in line
+
+
+@pytest.mark.usefixtures("price")
+def test_a_map_that_fails_on_a_decimal_is_told(bench: Bench) -> None:
+    record_id = next(iter(bench.ledger))
+    bench.ledger.change(record_id, Price=Raw(b"12.10"))
+
+    run = bench.run(record_ids=[record_id], stream_maps={STREAM: {"Price": "Price + 'x'"}})
+
+    assert isinstance(run.error, SettingsError)
+    assert f"Id {record_id}, field Price: unsupported operand" in str(run.error)
