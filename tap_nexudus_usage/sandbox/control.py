@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tap_nexudus_usage.sandbox import responses
+from tap_nexudus_usage.sandbox import literals, responses
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.world import World
 
@@ -27,7 +26,7 @@ class Control:
 
     async def insert_record(self, request: Request) -> Response:
         """Insert a record with the fields given."""
-        fields = msgspec.json.decode(await request.body())
+        fields = literals.decode(await request.body())
         return responses.json(self._world.ledger.insert(fields.pop("Id", None), **fields))
 
     async def change_record(self, request: Request) -> Response:
@@ -36,7 +35,7 @@ class Control:
         if self._world.ledger.get(record_id) is None:
             return Response(status_code=404)
         return responses.json(
-            self._world.ledger.change(record_id, **msgspec.json.decode(await request.body()))
+            self._world.ledger.change(record_id, **literals.decode(await request.body()))
         )
 
     async def delete_record(self, request: Request) -> Response:
@@ -50,7 +49,7 @@ class Control:
     async def add_fault(self, request: Request) -> Response:
         """Add a fault, with the attributes of `Fault` as JSON."""
         try:
-            fault = Fault(**msgspec.json.decode(await request.body()))
+            fault = Fault(**literals.decode(await request.body()))
         except TypeError as error:
             return responses.json({"Message": str(error)}, 400)
         self._world.faults.append(fault)

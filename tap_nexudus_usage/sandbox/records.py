@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any, overload
 
-import msgspec
 from typing_extensions import override
+
+from tap_nexudus_usage.sandbox import literals
 
 Record = dict[str, Any]
 
@@ -106,7 +107,7 @@ class Ledger:
     def json(self, record_id: int) -> bytes | None:
         """The same as the JSON to send, made once: a sandbox must not be what a bench measures."""
         if record_id not in self._json and record_id in self._records:
-            self._json[record_id] = msgspec.json.encode(self._records[record_id])
+            self._json[record_id] = literals.encode(self._records[record_id])
         return self._json.get(record_id)
 
     def updated_between(self, start: str, end: str) -> Sequence[int]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from starlette.responses import Response
+
+from tap_nexudus_usage.sandbox import literals
 
 
 def json(content: Any, status: int = 200) -> Response:
     """An answer of `content`."""
-    return json_of(msgspec.json.encode(content), status)
+    return json_of(literals.encode(content), status)
 
 
 def json_of(body: bytes, status: int = 200) -> Response:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Literal
 
-import msgspec
-
+from tap_nexudus_usage.sandbox import literals
 from tap_nexudus_usage.sandbox.throttle import ThrottleAnswer
 
 DirReading = Literal["new", "old", "words"]
@@ -94,8 +93,8 @@ class Tenant:
     def shows(self, record: bytes, *, in_array: bool = False, in_page: bool = False) -> bytes:
         """A record, as JSON, as it is answered alone, in an array or in a page."""
         if self.blank_in_lists and (in_page or (in_array and self.lists != "pages")):
-            fields = msgspec.json.decode(record)
-            record = msgspec.json.encode(fields | dict.fromkeys(self.blank_in_lists))
+            fields = literals.decode(record)
+            record = literals.encode(fields | dict.fromkeys(self.blank_in_lists))
         return record if self.stamps_end_in_z else _STAMP.sub(rb'"\1"', record)
 
     def says_next_page(self, *, follows: bool) -> bool | None:

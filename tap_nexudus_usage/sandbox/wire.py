@@ -9,11 +9,10 @@ from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from tap_nexudus_usage.sandbox import responses
+from tap_nexudus_usage.sandbox import literals, responses
 from tap_nexudus_usage.sandbox.faults import Fault
 
 
@@ -24,7 +23,7 @@ def spoil(response: Response, fault: Fault) -> Response:
     if fault.kind == "omit" and response.status_code == 200:
         return _omit_one(response, is_uncounted=fault.uncounted)
     if fault.kind == "duplicate" and response.status_code == 200:
-        content = msgspec.json.decode(bytes(response.body).removeprefix(BOM_UTF8))
+        content = literals.decode(bytes(response.body).removeprefix(BOM_UTF8))
         if isinstance(content, list):
             return responses.json(content * 2)
         if "Records" in content:
@@ -36,7 +35,7 @@ def spoil(response: Response, fault: Fault) -> Response:
 
 def _omit_one(response: Response, *, is_uncounted: bool) -> Response:
     """A page of the search without its third record."""
-    content = msgspec.json.decode(bytes(response.body).removeprefix(BOM_UTF8))
+    content = literals.decode(bytes(response.body).removeprefix(BOM_UTF8))
     if not isinstance(content, dict) or len(content.get("Records", ())) <= 2:
         return response
     records = [*content["Records"][:2], *content["Records"][3:]]
