@@ -18,7 +18,7 @@ from tap_nexudus_usage import timestamps
 from tap_nexudus_usage.errors import AccessError
 from tap_nexudus_usage.nexudus import entities
 from tap_nexudus_usage.nexudus.entities import Entity
-from tap_nexudus_usage.sandbox.records import FIRST_DAY, Ledger, Record, dotnet
+from tap_nexudus_usage.sandbox.records import FIRST_DAY, Record, Table, dotnet
 from tap_nexudus_usage.sandbox.tokens import User
 from tap_nexudus_usage.singer.tap import TapNexudusUsage
 
@@ -44,8 +44,10 @@ SCHEMA = {
 }
 
 
-class Visits(Ledger):
-    """A table with nothing of the ledger's; records are updated in the order of their Ids."""
+class Visits(Table):
+    """Records that are updated in the order of their Ids."""
+
+    quantity = "Steps"
 
     @override
     def generate(self, record_id: int) -> Record:

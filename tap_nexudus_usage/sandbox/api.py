@@ -13,7 +13,7 @@ from starlette.responses import Response
 from tap_nexudus_usage.nexudus.entities import Entity
 from tap_nexudus_usage.sandbox import responses
 from tap_nexudus_usage.sandbox.faults import Endpoint, Fault
-from tap_nexudus_usage.sandbox.records import Ledger
+from tap_nexudus_usage.sandbox.records import Table
 from tap_nexudus_usage.sandbox.search import parse_ids, search
 from tap_nexudus_usage.sandbox.tokens import ANY
 from tap_nexudus_usage.sandbox.wire import hang, spoil
@@ -126,7 +126,7 @@ class EntityApi(Api):
         self._entity = entity
 
     @property
-    def _table(self) -> Ledger:
+    def _table(self) -> Table:
         return self._world.table(self._entity)
 
     async def get_one(self, request: Request) -> Response:

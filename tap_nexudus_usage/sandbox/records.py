@@ -1,16 +1,18 @@
-"""A table of records, generated from a seed, that can be changed while it is served."""
+"""Tables of records, generated from a seed, that can be changed while they are served."""
 
 from __future__ import annotations
 
 import random
 import uuid
+from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 from typing_extensions import override
 
+from tap_nexudus_usage.nexudus.entities import LEDGER
 from tap_nexudus_usage.sandbox import literals
 
 Record = dict[str, Any]
@@ -45,7 +47,8 @@ def stamp_key(stamp: str) -> str:
     return f"{base}.{fraction:0<7}"
 
 
-def _utc_now() -> datetime:
+def utc_now() -> datetime:
+    """The present moment."""
     return datetime.now(timezone.utc)
 
 
@@ -73,19 +76,27 @@ class _Ids(Sequence[int]):
         return self._by_stamp[self._positions[index]][1]
 
 
-class Ledger:
-    """Records by Id; the same seed and count give the same ledger."""
+class Table(ABC):
+    """Records by Id; the same seed and count give the same table.
+
+    Attributes:
+        quantity: the field with a number that changes at random.
+        new_ids: where Ids come from.
+    """
+
+    quantity: ClassVar[str]
+    new_ids: ClassVar[range] = range(10_000_000, 100_000_000)
 
     def __init__(
-        self, count: int, seed: int = 1, *, now: Callable[[], datetime] = _utc_now
+        self, count: int, seed: int | str = 1, *, now: Callable[[], datetime] = utc_now
     ) -> None:
-        """Generate `count` records with sparse Ids of eight digits; `now` stamps changes."""
+        """Generate `count` records with sparse Ids; `now` stamps changes."""
         self._random = random.Random(seed)  # noqa: S311 - data, no secret
         self._now = now
         self._records: dict[int, Record] = {}
         self._json: dict[int, bytes] = {}
         self._by_stamp: list[tuple[str, int]] = []
-        for record_id in sorted(self._random.sample(range(10_000_000, 100_000_000), count)):
+        for record_id in sorted(self._random.sample(self.new_ids, count)):
             self._records[record_id] = self.generate(record_id)
         self._by_stamp = sorted(
             (stamp_key(record["UpdatedOn"]), record_id)
@@ -114,7 +125,7 @@ class Ledger:
         """The Ids of those stamped from `start` to `end`, both in, earliest first.
 
         The bounds are such as `stamp_key` gives; "" and "~" leave an end open. Records without a
-        stamp are in no range. To be used before the ledger changes.
+        stamp are in no range. To be used before the table changes.
         """
         first = bisect_left(self._by_stamp, (start, 0))
         last = bisect_right(self._by_stamp, (end, 2**63))
@@ -143,7 +154,9 @@ class Ledger:
     def insert(self, record_id: int | None = None, **fields: Any) -> Record:
         """Add a record, with the next free Id unless one is given."""
         if record_id is None:
-            record_id = max(self._records, default=9_999_999) + self._random.randint(1, 50)
+            record_id = max(self._records, default=self.new_ids.start - 1) + self._random.randint(
+                1, 50
+            )
         now = dotnet(self._now())
         inserted = {
             **self.generate(record_id),
@@ -161,36 +174,9 @@ class Ledger:
         if record["UpdatedOn"] is not None:
             insort(self._by_stamp, (stamp_key(record["UpdatedOn"]), record_id))
 
+    @abstractmethod
     def generate(self, record_id: int) -> Record:
-        """A new record; the table of another entity makes its own kind."""
-        chance = self._random
-        created = self._moment(FIRST_DAY, days=600)
-        updated = created if chance.random() < 0.7 else self._moment(created, days=60)
-        booked = chance.random() < 0.9
-        start = (created + timedelta(days=chance.randint(0, 30))).replace(
-            minute=chance.choice((0, 15, 30, 45)), second=0, microsecond=0
-        )
-        hours = chance.choice((1, 1, 2, 3, 8))
-        return {
-            "CoworkerExtraServiceId": chance.randint(100_000, 900_000),
-            "BookingId": chance.randint(1_000_000, 9_000_000) if booked else None,
-            "BookingFromTime": dotnet(start) if booked else None,
-            "BookingToTime": dotnet(start + timedelta(hours=hours)) if booked else None,
-            "BookingResourceName": chance.choice(ROOMS) if booked else None,
-            "CreditUsed": hours * 60 if booked else chance.choice((None, 0, 30, 60)),
-            "Id": record_id,
-            "UpdatedOn": dotnet(updated, chance.choice((0, 0, 7))),
-            "CreatedOn": dotnet(created),
-            "UniqueId": str(uuid.UUID(int=chance.getrandbits(128), version=4)),
-            "UpdatedBy": chance.choice(("front.desk@example.com", "billing@example.com")),
-            "IsNew": False,
-            "SystemId": chance.choice((None, None, f"EXT-{chance.randint(1, 9999)}")),
-            "ToStringText": f"CoworkerExtraServiceUseHistory {record_id}",
-            "LocalizationDetails": None,
-            "CustomFields": chance.choice(
-                (None, None, {"Data": [{"Name": "Floor", "Value": "2"}]})
-            ),
-        }
+        """A new record."""
 
     def _moment(self, after: datetime, *, days: int) -> datetime:
         """A moment within `days` after another, with a fraction of any length, often none."""
@@ -198,3 +184,54 @@ class Ledger:
         digits = self._random.choice((0, 0, 1, 2, 3, 4, 5, 6))
         microseconds = self._random.randrange(10**digits) * 10 ** (6 - digits)
         return after.replace(microsecond=0) + timedelta(seconds=seconds, microseconds=microseconds)
+
+    def _booking(self, after: datetime) -> tuple[datetime, int]:
+        """When a booking begins that is made at a moment, and its hours."""
+        start = (after + timedelta(days=self._random.randint(0, 30))).replace(
+            minute=self._random.choice((0, 15, 30, 45)), second=0, microsecond=0
+        )
+        return start, self._random.choice((1, 1, 2, 3, 8))
+
+    def _unique_id(self) -> str:
+        return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+
+    def _common(self, record_id: int, name: str, created: datetime, updated: datetime) -> Record:
+        """The fields that each entity has, of the entity named."""
+        chance = self._random
+        return {
+            "Id": record_id,
+            "UpdatedOn": dotnet(updated, chance.choice((0, 0, 7))),
+            "CreatedOn": dotnet(created),
+            "UniqueId": self._unique_id(),
+            "UpdatedBy": chance.choice(("front.desk@example.com", "billing@example.com")),
+            "IsNew": False,
+            "SystemId": chance.choice((None, None, f"EXT-{chance.randint(1, 9999)}")),
+            "ToStringText": f"{name} {record_id}",
+            "LocalizationDetails": None,
+            "CustomFields": chance.choice(
+                (None, None, {"Data": [{"Name": "Floor", "Value": "2"}]})
+            ),
+        }
+
+
+class Ledger(Table):
+    """How customers' credits were used; the allowances it names exist nowhere."""
+
+    quantity = "CreditUsed"
+
+    @override
+    def generate(self, record_id: int) -> Record:
+        chance = self._random
+        created = self._moment(FIRST_DAY, days=600)
+        updated = created if chance.random() < 0.7 else self._moment(created, days=60)
+        booked = chance.random() < 0.9
+        start, hours = self._booking(created)
+        return {
+            "CoworkerExtraServiceId": chance.randint(100_000, 900_000),
+            "BookingId": chance.randint(1_000_000, 9_000_000) if booked else None,
+            "BookingFromTime": dotnet(start) if booked else None,
+            "BookingToTime": dotnet(start + timedelta(hours=hours)) if booked else None,
+            "BookingResourceName": chance.choice(ROOMS) if booked else None,
+            "CreditUsed": hours * 60 if booked else chance.choice((None, 0, 30, 60)),
+            **self._common(record_id, LEDGER.name, created, updated),
+        }

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from tap_nexudus_usage.nexudus.entities import Entity
-from tap_nexudus_usage.sandbox.records import Ledger, Record, dotnet, stamp_key
+from tap_nexudus_usage.sandbox.records import Record, Table, dotnet, stamp_key
 from tap_nexudus_usage.sandbox.tenant import Tenant
 
 EQUALITY_FILTERS = {
@@ -28,7 +28,7 @@ MINUTE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d", re.ASCII)
 
 
 def search(
-    ledger: Ledger, query: Mapping[str, str], tenant: Tenant, entity: Entity
+    table: Table, query: Mapping[str, str], tenant: Tenant, entity: Entity
 ) -> dict[str, Any] | None:
     """The answer to a search, None where none of the Ids asked for exists.
 
@@ -47,14 +47,14 @@ def search(
         message = "page and size count from 1"
         raise ValueError(message)
     step = asked if tenant.cap_is_silent else size
-    records = _sorted(ledger, query, tenant, page)
+    records = _sorted(table, query, tenant, page)
     if "Id" in query and not records:
         return None
     first = (page - 1) * step
     shown = records[first : first + size]
     total = tenant.says_total(len(records), len(shown))
     return {
-        "Records": [_listed(ledger, record_id, tenant) for record_id in shown],
+        "Records": [_listed(table, record_id, tenant) for record_id in shown],
         "CurrentPage": page,
         "CurrentPageSize": step,
         "CurrentOrderField": query.get("orderBy", "Id"),
@@ -68,29 +68,29 @@ def search(
     }
 
 
-def _listed(ledger: Ledger, record_id: int, tenant: Tenant) -> msgspec.Raw:
+def _listed(table: Table, record_id: int, tenant: Tenant) -> msgspec.Raw:
     """A record as a page shows it."""
-    return msgspec.Raw(tenant.shows(ledger.json(record_id) or b"null", in_page=True))
+    return msgspec.Raw(tenant.shows(table.json(record_id) or b"null", in_page=True))
 
 
-def _sorted(ledger: Ledger, query: Mapping[str, str], tenant: Tenant, page: int) -> Sequence[int]:
+def _sorted(table: Table, query: Mapping[str, str], tenant: Tenant, page: int) -> Sequence[int]:
     """The Ids of all records that the query asks for, in its order."""
     bounds = [_minute(query, f"{end}_UpdatedOn", tenant) for end in ("from", "to")]
     order_by = query.get("orderBy", "Id")
     descending = tenant.is_descending(query.get("dir"))
-    ids = ledger.updated_between(bounds[0] or "", bounds[1] or "~") if any(bounds) else list(ledger)
+    ids = table.updated_between(bounds[0] or "", bounds[1] or "~") if any(bounds) else list(table)
     is_plain = tenant.ties == "by_id" and tenant.sorts_by == "ticks"
     if not (order_by == "UpdatedOn" and any(bounds) and is_plain):
-        ids = sorted(ids, key=lambda record_id: _order(ledger, record_id, order_by, tenant, page))
+        ids = sorted(ids, key=lambda record_id: _order(table, record_id, order_by, tenant, page))
     if filters := _filters(query, tenant):
-        ids = [i for i in ids if all(fits(ledger.get(i) or {}) for fits in filters)]
+        ids = [i for i in ids if all(fits(table.get(i) or {}) for fits in filters)]
     return ids[::-1] if descending else ids
 
 
 def _order(
-    ledger: Ledger, record_id: int, name: str, tenant: Tenant, page: int
+    table: Table, record_id: int, name: str, tenant: Tenant, page: int
 ) -> tuple[bool, Any, float]:
-    value = (ledger.get(record_id) or {}).get(name)
+    value = (table.get(record_id) or {}).get(name)
     if isinstance(value, str) and name.endswith("On"):
         value = stamp_key(value)
         if tenant.sorts_by == "milliseconds":

@@ -6,26 +6,28 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tap_nexudus_usage.sandbox.records import Ledger
+from tap_nexudus_usage.sandbox.records import Table
 
-Change = Callable[[Ledger], object]
+Change = Callable[[Table], object]
 
 
-def update_one(ledger: Ledger, chance: random.Random) -> None:
+def update_one(table: Table, chance: random.Random) -> None:
     """Update a record, an early one rather than a late one."""
-    if ids := list(ledger):
-        ledger.change(ids[int(len(ids) * chance.random() ** 2)], CreditUsed=chance.randint(0, 999))
+    if ids := list(table):
+        table.change(
+            ids[int(len(ids) * chance.random() ** 2)], **{table.quantity: chance.randint(0, 999)}
+        )
 
 
-def delete_one(ledger: Ledger, chance: random.Random) -> None:
+def delete_one(table: Table, chance: random.Random) -> None:
     """Delete a record."""
-    if ids := list(ledger):
-        ledger.delete(chance.choice(ids))
+    if ids := list(table):
+        table.delete(chance.choice(ids))
 
 
-def insert_one(ledger: Ledger, _: random.Random) -> None:
+def insert_one(table: Table, _: random.Random) -> None:
     """Insert a record."""
-    ledger.insert()
+    table.insert()
 
 
 @dataclass
@@ -47,13 +49,13 @@ class Turmoil:
         """Seed the chances."""
         self._random = random.Random(self.seed)  # noqa: S311 - data, no secret
 
-    def happen(self, ledger: Ledger) -> None:
-        """Change the ledger as it was ordered, or at random."""
+    def happen(self, table: Table) -> None:
+        """Change the table as it was ordered, or at random."""
         if self.ordered:
-            self.ordered.pop(0)(ledger)
+            self.ordered.pop(0)(table)
         while self.most != 0 and self._random.random() < self.probability:
             if self.most is not None:
                 self.most -= 1
             self._random.choice((update_one, update_one, delete_one, insert_one))(
-                ledger, self._random
+                table, self._random
             )

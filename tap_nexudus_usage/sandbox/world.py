@@ -10,7 +10,7 @@ from typing import Literal
 
 from tap_nexudus_usage.nexudus.entities import LEDGER, Entity
 from tap_nexudus_usage.sandbox.faults import Endpoint, Fault
-from tap_nexudus_usage.sandbox.records import Ledger
+from tap_nexudus_usage.sandbox.records import Ledger, Table
 from tap_nexudus_usage.sandbox.tenant import Tenant
 from tap_nexudus_usage.sandbox.throttle import GENERAL, POST, Throttle
 from tap_nexudus_usage.sandbox.tokens import Tokens, User
@@ -46,7 +46,7 @@ class World:
     """
 
     ledger: Ledger
-    others: Mapping[Entity, Ledger] = field(default_factory=dict)
+    others: Mapping[Entity, Table] = field(default_factory=dict)
     user: User = field(default_factory=User)
     throttled: bool = False
     time_scale: float = 1.0
@@ -71,7 +71,7 @@ class World:
         self.throttle = Throttle(self.now, GENERAL if self.throttled else ())
         self.post_throttle = Throttle(self.now, POST if self.throttled else ())
 
-    def table(self, entity: Entity) -> Ledger:
+    def table(self, entity: Entity) -> Table:
         """The records of an entity."""
         return self.ledger if entity == LEDGER else self.others[entity]
 
