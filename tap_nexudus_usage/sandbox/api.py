@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from tap_nexudus_usage.nexudus.entities import Entity
 from tap_nexudus_usage.sandbox import responses
+from tap_nexudus_usage.sandbox.allowances import LOCATIONS
 from tap_nexudus_usage.sandbox.faults import Endpoint, Fault
 from tap_nexudus_usage.sandbox.records import Table
 from tap_nexudus_usage.sandbox.search import parse_ids, search
@@ -23,7 +24,9 @@ Answer = Callable[[], Response]
 
 
 class Api:
-    """What Nexudus documents."""
+    """The calls that concern no entity."""
+
+    _entity: Entity | None = None
 
     def __init__(self, world: World) -> None:
         """Serve `world`."""
@@ -52,7 +55,7 @@ class Api:
         """Who the user is, as the oldest edition has it."""
 
         def answer() -> Response:
-            locations = [{"Id": number, "Name": f"Location {number}"} for number in (1, 2)]
+            locations = [{"Id": number, "Name": f"Location {number}"} for number in LOCATIONS]
             return responses.json({"Businesses": locations, "IsAdmin": False, "APIAccess": True})
 
         return await self._respond(request, "me", (), answer, role=ANY)
@@ -71,7 +74,7 @@ class Api:
         await asyncio.sleep(world.latency)
         response = self._throttled(request)
         if response is None:
-            fault = world.fault_for(endpoint, ids)
+            fault = world.fault_for(endpoint, self._entity, ids)
             if fault is not None:
                 await self._go_wrong(request, fault)
             if fault is not None and fault.kind == "answer":
@@ -88,7 +91,8 @@ class Api:
                 response = spoil(response, fault)
         client_id = request.headers.get("client_id")
         status = response.status_code
-        world.calls.append(Call(endpoint, status, tuple(ids), client_id, world.now()))
+        call = Call(endpoint, self._entity, status, tuple(ids), client_id, world.now())
+        world.calls.append(call)
         return response
 
     async def _go_wrong(self, request: Request, fault: Fault) -> None:
@@ -119,6 +123,8 @@ class Api:
 
 class EntityApi(Api):
     """The calls that read an entity."""
+
+    _entity: Entity
 
     def __init__(self, world: World, entity: Entity) -> None:
         """Serve the records that `world` has of `entity`."""

@@ -33,6 +33,7 @@ class Fault:
             for `seconds`, having ended all there are; `expire_token`: all access tokens expire just
             before the call.
         endpoints: on which calls; empty: on all.
+        streams: only on calls for one of these streams' entities; empty: whatever is called.
         ids: only on calls for one of these Ids; empty: whatever they ask for.
         unless_ids: not on calls for one of these Ids.
         min_ids: only on calls for so many Ids or more.
@@ -47,21 +48,16 @@ class Fault:
     seconds: float = 3_600.0
     uncounted: bool = False
     endpoints: Collection[Endpoint] = ()
+    streams: Collection[str] = ()
     ids: Collection[int] = ()
     unless_ids: Collection[int] = ()
     min_ids: int = 0
     skip: int = 0
     times: int | None = 1
 
-    def befalls(self, endpoint: Endpoint, ids: Collection[int]) -> bool:
+    def befalls(self, endpoint: Endpoint, stream: str | None, ids: Collection[int]) -> bool:
         """Whether it befalls this call; counts the call if so."""
-        if self.endpoints and endpoint not in self.endpoints:
-            return False
-        if self.ids and not set(self.ids).intersection(ids):
-            return False
-        if set(self.unless_ids).intersection(ids):
-            return False
-        if len(ids) < self.min_ids or self.times == 0:
+        if self.times == 0 or not self._concerns(endpoint, stream, ids):
             return False
         if self.skip:
             self.skip -= 1
@@ -69,3 +65,12 @@ class Fault:
         if self.times is not None:
             self.times -= 1
         return True
+
+    def _concerns(self, endpoint: Endpoint, stream: str | None, ids: Collection[int]) -> bool:
+        return (
+            (not self.endpoints or endpoint in self.endpoints)
+            and (not self.streams or stream in self.streams)
+            and (not self.ids or not set(self.ids).isdisjoint(ids))
+            and set(self.unless_ids).isdisjoint(ids)
+            and len(ids) >= self.min_ids
+        )

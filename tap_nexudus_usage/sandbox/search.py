@@ -10,19 +10,24 @@ from typing import Any
 
 import msgspec
 
-from tap_nexudus_usage.nexudus.entities import Entity
+from tap_nexudus_usage.nexudus.entities import LEDGER, Entity
 from tap_nexudus_usage.sandbox.records import Record, Table, dotnet, stamp_key
 from tap_nexudus_usage.sandbox.tenant import Tenant
 
 EQUALITY_FILTERS = {
     # Behind the entity's name.
-    "CoworkerExtraService": "CoworkerExtraServiceId",
-    "Booking": "BookingId",
-    "Booking_FromTime": "BookingFromTime",
-    "Booking_ToTime": "BookingToTime",
-    "Booking_Resource_Name": "BookingResourceName",
-    "CreditUsed": "CreditUsed",
+    LEDGER: {
+        "CoworkerExtraService": "CoworkerExtraServiceId",
+        "Booking": "BookingId",
+        "Booking_FromTime": "BookingFromTime",
+        "Booking_ToTime": "BookingToTime",
+        "Booking_Resource_Name": "BookingResourceName",
+        "CreditUsed": "CreditUsed",
+    }
 }
+
+NUMBER_RANGES = {LEDGER: ("CreditUsed",)}
+"""Beside the ranges of stamps, which each entity has."""
 
 MINUTE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d", re.ASCII)
 
@@ -47,7 +52,7 @@ def search(
         message = "page and size count from 1"
         raise ValueError(message)
     step = asked if tenant.cap_is_silent else size
-    records = _sorted(table, query, tenant, page)
+    records = _sorted(table, query, tenant, entity, page)
     if "Id" in query and not records:
         return None
     first = (page - 1) * step
@@ -73,7 +78,9 @@ def _listed(table: Table, record_id: int, tenant: Tenant) -> msgspec.Raw:
     return msgspec.Raw(tenant.shows(table.json(record_id) or b"null", in_page=True))
 
 
-def _sorted(table: Table, query: Mapping[str, str], tenant: Tenant, page: int) -> Sequence[int]:
+def _sorted(
+    table: Table, query: Mapping[str, str], tenant: Tenant, entity: Entity, page: int
+) -> Sequence[int]:
     """The Ids of all records that the query asks for, in its order."""
     bounds = [_minute(query, f"{end}_UpdatedOn", tenant) for end in ("from", "to")]
     order_by = query.get("orderBy", "Id")
@@ -82,7 +89,7 @@ def _sorted(table: Table, query: Mapping[str, str], tenant: Tenant, page: int) -
     is_plain = tenant.ties == "by_id" and tenant.sorts_by == "ticks"
     if not (order_by == "UpdatedOn" and any(bounds) and is_plain):
         ids = sorted(ids, key=lambda record_id: _order(table, record_id, order_by, tenant, page))
-    if filters := _filters(query, tenant):
+    if filters := _filters(query, tenant, entity):
         ids = [i for i in ids if all(fits(table.get(i) or {}) for fits in filters)]
     return ids[::-1] if descending else ids
 
@@ -103,11 +110,13 @@ def _order(
     return (value is not None, value, tie)
 
 
-def _filters(query: Mapping[str, str], tenant: Tenant) -> list[Callable[[Record], bool]]:
+def _filters(
+    query: Mapping[str, str], tenant: Tenant, entity: Entity
+) -> list[Callable[[Record], bool]]:
     """The filters in the query, those by `UpdatedOn` aside."""
     filters: list[Callable[[Record], bool]] = [
         partial(_equals, field, query[name])
-        for name, field in EQUALITY_FILTERS.items()
+        for name, field in EQUALITY_FILTERS.get(entity, {}).items()
         if name in query
     ]
     if "Id" in query:
@@ -117,10 +126,10 @@ def _filters(query: Mapping[str, str], tenant: Tenant) -> list[Callable[[Record]
         filters.append(lambda record: stamp_key(record["CreatedOn"]) >= bound)
     if end := _minute(query, "to_CreatedOn", tenant):
         filters.append(lambda record: stamp_key(record["CreatedOn"]) <= end)
-    if least := query.get("from_CreditUsed"):
-        filters.append(lambda record: (record["CreditUsed"] or 0) >= int(least))
-    if most := query.get("to_CreditUsed"):
-        filters.append(lambda record: (record["CreditUsed"] or 0) <= int(most))
+    for field in NUMBER_RANGES.get(entity, ()):
+        least, most = query.get(f"from_{field}"), query.get(f"to_{field}")
+        if least or most:
+            filters.append(partial(_lies_between, field, least, most))
     return filters
 
 
@@ -135,6 +144,11 @@ def parse_ids(value: str) -> tuple[int, ...]:
 
 def _equals(field: str, value: str, record: Record) -> bool:
     return str(record[field]) == value
+
+
+def _lies_between(field: str, least: str | None, most: str | None, record: Record) -> bool:
+    number = record[field] or 0
+    return (not least or number >= int(least)) and (not most or number <= int(most))
 
 
 def _minute(query: Mapping[str, str], name: str, tenant: Tenant) -> str | None:

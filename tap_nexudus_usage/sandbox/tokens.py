@@ -14,7 +14,7 @@ REFRESH_TOKEN_LIFETIME = 15 * 86_400.0
 """Seconds."""
 
 READ, LIST = LEDGER.read_role, LEDGER.list_role
-"""Of the default table."""
+"""Of the ledger."""
 
 ANY = "whoever is logged in"
 

@@ -1,4 +1,4 @@
-"""All that the sandbox is at a moment: ledger, tokens, throttle, faults, and what was called."""
+"""All that the sandbox is at a moment: tables, tokens, throttle, faults, and what was called."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tap_nexudus_usage.nexudus.entities import LEDGER, Entity
+from tap_nexudus_usage.nexudus.entities import ALLOWANCES, LEDGER, Entity
+from tap_nexudus_usage.sandbox.allowances import Allowances
 from tap_nexudus_usage.sandbox.faults import Endpoint, Fault
 from tap_nexudus_usage.sandbox.records import Ledger, Table
 from tap_nexudus_usage.sandbox.tenant import Tenant
@@ -19,9 +20,13 @@ from tap_nexudus_usage.sandbox.turmoil import Turmoil
 
 @dataclass(frozen=True)
 class Call:
-    """A call that came in, what it was answered (0: nothing), and when, in the API's seconds."""
+    """A call that came in, what it was answered (0: nothing), and when, in the API's seconds.
+
+    Of no entity are those for a token or the user.
+    """
 
     endpoint: Endpoint
+    entity: Entity | None
     status: int
     ids: tuple[int, ...]
     client_id: str | None
@@ -33,7 +38,7 @@ class World:
     """The sandbox's state.
 
     Attributes:
-        others: records of other entities.
+        others: records of other entities; of allowances there are none unless given.
         time_scale: how long a second of the API lasts here, in seconds; for the throttle, its
             Retry-After and the tokens' lives. Latency and hangs are in real seconds.
         latency: seconds before each answer.
@@ -62,6 +67,7 @@ class World:
 
     def __post_init__(self) -> None:
         """Make what depends on the options."""
+        self.others = {ALLOWANCES: Allowances(0), **self.others}
         self.tokens = Tokens(self.user, self.now)
         self.forget_calls()
 
@@ -71,6 +77,11 @@ class World:
         self.throttle = Throttle(self.now, GENERAL if self.throttled else ())
         self.post_throttle = Throttle(self.now, POST if self.throttled else ())
 
+    @property
+    def entities(self) -> Collection[Entity]:
+        """Those that are served."""
+        return (LEDGER, *self.others)
+
     def table(self, entity: Entity) -> Table:
         """The records of an entity."""
         return self.ledger if entity == LEDGER else self.others[entity]
@@ -79,9 +90,12 @@ class World:
         """Seconds of the API's time."""
         return time.monotonic() / self.time_scale
 
-    def fault_for(self, endpoint: Endpoint, ids: Collection[int]) -> Fault | None:
+    def fault_for(
+        self, endpoint: Endpoint, entity: Entity | None, ids: Collection[int]
+    ) -> Fault | None:
         """The fault that befalls this call, if any."""
-        return next((fault for fault in self.faults if fault.befalls(endpoint, ids)), None)
+        stream = None if entity is None else entity.stream
+        return next((fault for fault in self.faults if fault.befalls(endpoint, stream, ids)), None)
 
     def count(self) -> Counter[str]:
         """Calls by endpoint and, as `throttled`, those answered `throttle_answer`."""
