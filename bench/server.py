@@ -16,12 +16,14 @@ from typing import Any
 import msgspec
 
 from bench.workloads import Workload
+from tap_nexudus_usage.nexudus.entities import LEDGER
 
 COMMAND = Path(sys.executable).with_name("nexudus-sandbox")
 STOP_AFTER = 4 * 3_600
 """Seconds; only for a bench that was killed."""
 LONGEST_START = 60.0
 """Seconds."""
+RECORDS = f"/control/{LEDGER.stream}/records"
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,11 @@ class Server:
 
     def records(self) -> list[msgspec.Raw]:
         """All records, each as its JSON."""
-        return msgspec.json.decode(self._call("GET", "/control/records"), type=list[msgspec.Raw])
+        return msgspec.json.decode(self._call("GET", RECORDS), type=list[msgspec.Raw])
 
     def change(self, record_id: int, **fields: Any) -> bytes:
         """Change a record; its JSON as it is now."""
-        return self._call("PATCH", f"/control/records/{record_id}", json.dumps(fields).encode())
+        return self._call("PATCH", f"{RECORDS}/{record_id}", json.dumps(fields).encode())
 
     def forget_calls(self) -> None:
         """Count from 0 again, with the throttle's whole allowance."""

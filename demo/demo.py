@@ -98,7 +98,7 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         say("Starting a sandbox: a double of the Nexudus API with 300 usage records")
         url = stack.enter_context(sandbox())
-        ids = [record["Id"] for record in control(f"{url}/control/records")]
+        ids = [record["Id"] for record in control(f"{url}/control/{STREAM}/records")]
         print(f"It listens on {url}; the tap is configured for all {len(ids)} Ids.")
 
         output = folder / "output"
@@ -127,7 +127,7 @@ def main() -> None:
 
         say(f"Changing {CHANGES} records in Nexudus: their credit becomes 999")
         for record_id in ids[:: len(ids) // CHANGES][:CHANGES]:
-            control(f"{url}/control/records/{record_id}", "PATCH", {"CreditUsed": 999})
+            control(f"{url}/control/{STREAM}/records/{record_id}", "PATCH", {"CreditUsed": 999})
             print(f"Id {record_id}")
 
         say("meltano run tap-nexudus-usage target-jsonl  (second run: only what changed)")

@@ -7,44 +7,19 @@ from dataclasses import asdict
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tap_nexudus_usage.nexudus.entities import Entity
 from tap_nexudus_usage.sandbox import literals, responses
 from tap_nexudus_usage.sandbox.faults import Fault
+from tap_nexudus_usage.sandbox.records import Table
 from tap_nexudus_usage.sandbox.world import World
 
 
 class Control:
-    """Steers the sandbox; no part of Nexudus."""
+    """Steers what is no entity's; no part of Nexudus."""
 
     def __init__(self, world: World) -> None:
         """Steer `world`."""
         self._world = world
-
-    async def list_records(self, _: Request) -> Response:
-        """All records, as an array."""
-        ledger = self._world.ledger
-        return responses.json_of(b"[" + b",".join(ledger.json(i) or b"" for i in ledger) + b"]")
-
-    async def insert_record(self, request: Request) -> Response:
-        """Insert a record with the fields given."""
-        fields = literals.decode(await request.body())
-        return responses.json(self._world.ledger.insert(fields.pop("Id", None), **fields))
-
-    async def change_record(self, request: Request) -> Response:
-        """Change the fields given; UpdatedOn becomes now unless given."""
-        record_id = request.path_params["record_id"]
-        if self._world.ledger.get(record_id) is None:
-            return Response(status_code=404)
-        return responses.json(
-            self._world.ledger.change(record_id, **literals.decode(await request.body()))
-        )
-
-    async def delete_record(self, request: Request) -> Response:
-        """Delete a record."""
-        record_id = request.path_params["record_id"]
-        if self._world.ledger.get(record_id) is None:
-            return Response(status_code=404)
-        self._world.ledger.delete(record_id)
-        return Response(status_code=204)
 
     async def add_fault(self, request: Request) -> Response:
         """Add a fault, with the attributes of `Fault` as JSON."""
@@ -70,8 +45,54 @@ class Control:
         return Response(status_code=204)
 
     async def list_calls(self, _: Request) -> Response:
-        """The API's calls so far, one by one."""
-        calls = self._world.calls
+        """The API's calls so far, one by one; null is the stream of those for no entity."""
         return responses.json(
-            [{"endpoint": c.endpoint, "status": c.status, "time": c.time} for c in calls]
+            [
+                {
+                    "endpoint": call.endpoint,
+                    "stream": call.entity and call.entity.stream,
+                    "status": call.status,
+                    "time": call.time,
+                }
+                for call in self._world.calls
+            ]
         )
+
+
+class EntityControl:
+    """Steers an entity's records."""
+
+    def __init__(self, world: World, entity: Entity) -> None:
+        """Steer what `world` has of `entity`."""
+        self._world = world
+        self._entity = entity
+
+    @property
+    def _table(self) -> Table:
+        return self._world.table(self._entity)
+
+    async def list_records(self, _: Request) -> Response:
+        """All records, as an array."""
+        table = self._table
+        return responses.json_of(b"[" + b",".join(table.json(i) or b"" for i in table) + b"]")
+
+    async def insert_record(self, request: Request) -> Response:
+        """Insert a record with the fields given."""
+        fields = literals.decode(await request.body())
+        return responses.json(self._table.insert(fields.pop("Id", None), **fields))
+
+    async def change_record(self, request: Request) -> Response:
+        """Change the fields given; UpdatedOn becomes now unless given."""
+        record_id = request.path_params["record_id"]
+        if self._table.get(record_id) is None:
+            return Response(status_code=404)
+        fields = literals.decode(await request.body())
+        return responses.json(self._table.change(record_id, **fields))
+
+    async def delete_record(self, request: Request) -> Response:
+        """Delete a record."""
+        record_id = request.path_params["record_id"]
+        if self._table.get(record_id) is None:
+            return Response(status_code=404)
+        self._table.delete(record_id)
+        return Response(status_code=204)

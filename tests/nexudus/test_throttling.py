@@ -15,6 +15,7 @@ import requests
 from conftest import Bench, FastTap
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from outcomes import STREAM
 
 from tap_nexudus_usage.clock import Clock
 from tap_nexudus_usage.errors import ApiError, StoppedError, ThrottledError
@@ -59,7 +60,7 @@ def test_one_call_per_id_stays_within_the_published_limits(
     sandbox_process: str, bench: Bench
 ) -> None:
     bench.tap_class = FourfoldTap
-    records = requests.get(f"{sandbox_process}/control/records", timeout=10).json()
+    records = requests.get(f"{sandbox_process}/control/{STREAM}/records", timeout=10).json()
     ids = [record["Id"] for record in records]
 
     run = bench.read(api_url=sandbox_process, record_ids=ids, batch_size=1, requests_per_minute=120)

@@ -257,15 +257,16 @@ def test_a_ledger_is_as_varied_as_the_real_one() -> None:
 
 def test_steering_over_http(bench: Bench) -> None:
     base = f"{bench.sandbox.url}/control"
-    records = requests.get(f"{base}/records", timeout=10).json()
+    records_url = f"{base}/{LEDGER.stream}/records"
+    records = requests.get(records_url, timeout=10).json()
     first = records[0]["Id"]
 
-    changed = requests.patch(f"{base}/records/{first}", json={"CreditUsed": 1}, timeout=10).json()
+    changed = requests.patch(f"{records_url}/{first}", json={"CreditUsed": 1}, timeout=10).json()
     assert changed["CreditUsed"] == 1
     assert canonical(changed["UpdatedOn"]) > canonical(records[0]["UpdatedOn"])
-    assert requests.delete(f"{base}/records/{first}", timeout=10).status_code == 204
+    assert requests.delete(f"{records_url}/{first}", timeout=10).status_code == 204
     assert bench.ledger.get(first) is None
-    inserted = requests.post(f"{base}/records", json={"CreditUsed": 2}, timeout=10).json()
+    inserted = requests.post(records_url, json={"CreditUsed": 2}, timeout=10).json()
     assert bench.ledger.get(inserted["Id"]) == inserted
     requests.post(f"{base}/faults", json={"status": 418, "times": 1}, timeout=10)
     assert get(bench, f"{ENTITY}/5", "any").status_code == 418
