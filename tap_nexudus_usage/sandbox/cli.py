@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
-from tap_nexudus_usage.sandbox.records import Ledger
+from tap_nexudus_usage.nexudus.entities import ALLOWANCES, ENTITIES
+from tap_nexudus_usage.sandbox.pair import tenant_tables
 from tap_nexudus_usage.sandbox.server import Sandbox
 from tap_nexudus_usage.sandbox.tenant import (
     DirReading,
@@ -18,9 +19,11 @@ from tap_nexudus_usage.sandbox.tenant import (
     Ties,
     offset,
 )
-from tap_nexudus_usage.sandbox.tokens import LIST, READ, User
+from tap_nexudus_usage.sandbox.tokens import User
 from tap_nexudus_usage.sandbox.turmoil import Turmoil
 from tap_nexudus_usage.sandbox.world import World
+
+ROLES = [role for entity in ENTITIES for role in (entity.read_role, entity.list_role)]
 
 
 def hours_or_zone(value: str) -> tzinfo:
@@ -39,23 +42,29 @@ def hours_or_zone(value: str) -> tzinfo:
 @click.command(context_settings={"show_default": True})
 @click.option("--port", default=0, help="Port on 127.0.0.1; 0: any that is free.")
 @click.option("--records", default=300, help="How many records the ledger has.")
-@click.option("--seed", default=1, help="What the ledger is generated from.")
+@click.option(
+    "--allowances",
+    default=100,
+    help="How many allowances there are, charges of bookings included. Whatever else the ledger "
+    "names is gone.",
+)
+@click.option("--seed", default=1, help="What the records are generated from.")
 @click.option("--username", default=User.username, help="The user's email.")
 @click.option("--password", default=User.password, help="The user's password.")
 @click.option("--totp-secret", help="Base32 seed; logins then need the current code.")
 @click.option(
     "--role",
     "roles",
-    type=click.Choice(["Read", "List"]),
+    type=click.Choice(ROLES),
     multiple=True,
-    default=["Read", "List"],
+    default=ROLES,
     help="A role the user has; may be repeated.",
 )
 @click.option(
     "--get-many-role",
     type=click.Choice(["Read", "List"]),
     default="Read",
-    help="The role that get many needs; Nexudus's editions differ.",
+    help="The role that get many needs, of its entity; Nexudus's editions differ.",
 )
 @click.option(
     "--dir-reading",
@@ -133,6 +142,7 @@ def hours_or_zone(value: str) -> tzinfo:
 def main(
     port: int,
     records: int,
+    allowances: int,
     seed: int,
     username: str,
     password: str,
@@ -158,29 +168,34 @@ def main(
     token_lifetime: float,
     stop_after: float,
 ) -> None:
-    """A double of the Nexudus API with a generated ledger, to try tap-nexudus-usage against.
+    """A double of the Nexudus API with generated records, to try tap-nexudus-usage against.
 
-    Serves POST /api/token and /api/billing/coworkerextraserviceusehistories (get one, get many,
-    search) on a loopback port, which it prints. Steer it over HTTP while it runs:
+    Serves POST /api/token and, with get one, get many and search, the ledger at
+    /api/billing/coworkerextraserviceusehistories and the allowances that it names at
+    /api/billing/coworkerextraservices, on a loopback port, which it prints. Steer it over HTTP
+    while it runs; <stream> is coworker_extra_service_use_histories or coworker_extra_services:
 
     \b
-      GET    /control/records        all records
-      POST   /control/records        insert one, with the fields given as JSON
-      PATCH  /control/records/<Id>   change fields; UpdatedOn becomes now unless given
-      DELETE /control/records/<Id>   delete one
-      POST   /control/faults         let calls go wrong, for example
-                                     {"endpoints": ["many"], "status": 500, "times": 3}
-      DELETE /control/faults         let all go well again
-      GET    /control/calls          how many calls came in
-      DELETE /control/calls          forget them; the throttle's allowance is whole again
-      GET    /control/calls/each     endpoint and status of each, and its time in the API's seconds
+      GET    /control/<stream>/records        all records
+      POST   /control/<stream>/records        insert one, with the fields given as JSON; a use
+                                              lowers what is left of the allowance it names
+      PATCH  /control/<stream>/records/<Id>   change fields; UpdatedOn becomes now unless given
+      DELETE /control/<stream>/records/<Id>   delete one
+      POST   /control/faults                  let calls go wrong, for example
+                                              {"endpoints": ["many"], "status": 500, "times": 3}
+      DELETE /control/faults                  let all go well again
+      GET    /control/calls                   how many calls came in
+      DELETE /control/calls                   forget them; the throttle's allowance is whole again
+      GET    /control/calls/each              endpoint, stream and status of each, and its time in
+                                              the API's seconds
 
     What a fault may say is described with `Fault` in tap_nexudus_usage/sandbox/faults.py.
     """  # noqa: D301 - click wants the character, not the two
-    names = {"Read": READ, "List": LIST}
+    ledger, table = tenant_tables(records, allowances, seed)
     world = World(
-        Ledger(records, seed),
-        user=User(username, password, totp_secret, frozenset(names[role] for role in roles)),
+        ledger,
+        {ALLOWANCES: table},
+        user=User(username, password, totp_secret, frozenset(roles)),
         throttled=throttle,
         time_scale=time_scale,
         latency=latency,
