@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,10 @@ from tap_server import Order, TapServer
 
 from tap_nexudus_usage import timestamps
 from tap_nexudus_usage.nexudus import entities
-from tap_nexudus_usage.sandbox.records import Ledger
+from tap_nexudus_usage.nexudus.entities import ALLOWANCES, LEDGER, Entity
+from tap_nexudus_usage.sandbox.allowances import Allowances
+from tap_nexudus_usage.sandbox.pair import tenant_tables
+from tap_nexudus_usage.sandbox.records import Ledger, Table
 from tap_nexudus_usage.sandbox.server import Sandbox
 from tap_nexudus_usage.sandbox.tenant import Tenant
 from tap_nexudus_usage.sandbox.tokens import User
@@ -31,7 +35,6 @@ from tap_nexudus_usage.sandbox.world import World
 from tap_nexudus_usage.singer.tap import TapNexudusUsage
 
 SEED = 20250115
-DATE_TIMES = ("BookingFromTime", "BookingToTime", "CreatedOn", "UpdatedOn")
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +53,14 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     for name in ("LOGLEVEL", "TAP_NEXUDUS_USAGE_LOGLEVEL", "SINGER_SDK_LOG_CONFIG"):
         monkeypatch.delenv(name, raising=False)
+
+
+@cache
+def date_times(entity: Entity) -> tuple[str, ...]:
+    """An entity's fields that hold one, but for what the tap itself adds."""
+    properties = entity.schema()["properties"].items()
+    found = (name for name, schema in properties if schema.get("format") == "date-time")
+    return tuple(name for name in found if not name.startswith("_sdc_"))
 
 
 class FastTap(TapNexudusUsage):
@@ -73,6 +84,10 @@ class Bench:
     @property
     def ledger(self) -> Ledger:
         return self.sandbox.world.ledger
+
+    @property
+    def allowances(self) -> Table:
+        return self.sandbox.world.table(ALLOWANCES)
 
     def settings(self, **settings: Any) -> dict[str, Any]:
         """The tap's config, for all Ids unless told otherwise; None removes a setting."""
@@ -109,7 +124,9 @@ class Bench:
                 error = raised
         stdout.flush()
         lines = stdout.buffer.getvalue().split(b"\n")[:-1]
-        return Run([json.loads(line) for line in lines], error, lines)
+        # A float would hide which decimal was written.
+        messages = [json.loads(line, parse_float=Decimal) for line in lines]
+        return Run(messages, error, lines)
 
     def read(self, **settings: Any) -> Run:
         """Sync, and raise what goes wrong."""
@@ -124,13 +141,13 @@ class Bench:
         self.world.calls.clear()
         return count
 
-    def expected(self, record_id: int) -> dict[str, Any]:
-        """The record as it should leave the tap."""
-        record = dict(self.ledger.get(record_id) or {})
-        for name in DATE_TIMES:
+    def expected(self, record_id: int, entity: Entity = LEDGER) -> dict[str, Any]:
+        """The record as it should leave the tap; decimals are as the API wrote them."""
+        record = dict(self.world.table(entity).get(record_id) or {})
+        for name in date_times(entity):
             stamp = record[name]
             record[name] = timestamps.canonical(stamp) if stamp and stamp.strip() else None
-        for name in ("LocalizationDetails", "CustomFields"):
+        for name in entity.json_text_fields:
             if record[name] is not None:
                 record[name] = json.dumps(record[name], ensure_ascii=False, separators=(",", ":"))
         return {**record, "_sdc_deleted_at": None}
@@ -145,9 +162,16 @@ def make_bench() -> Iterator[Callable[..., Bench]]:
             records: int = 20,
             *,
             ledger: Ledger | None = None,
+            allowances: int | Allowances | None = None,
             user: User | None = None,
             **options: Any,
         ) -> Bench:
+            """A number of allowances is of those that the ledger made here uses."""
+            if isinstance(allowances, int):
+                assert ledger is None
+                ledger, allowances = tenant_tables(records, allowances, SEED)
+            if allowances is not None:
+                options["others"] = {ALLOWANCES: allowances, **options.get("others", {})}
             ledger = Ledger(records, SEED) if ledger is None else ledger
             of_tenant = {field.name for field in fields(Tenant)} & options.keys()
             tenant = Tenant(**{name: options.pop(name) for name in of_tenant})

@@ -11,10 +11,10 @@ from typing import Any
 import pyotp
 import pytest
 import requests
+from calling import get, token_of
 from conftest import Bench
 
 from tap_nexudus_usage.nexudus.entities import LEDGER
-from tap_nexudus_usage.nexudus.session import ApiSession
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.records import Ledger, dotnet
 from tap_nexudus_usage.sandbox.server import Sandbox
@@ -26,21 +26,6 @@ from tap_nexudus_usage.timestamps import canonical
 ENTITY, ENTITY_NAME = LEDGER.path, LEDGER.name
 
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
-
-
-def token_of(bench: Bench, **form: str) -> requests.Response:
-    user = bench.world.user
-    login = {"grant_type": "password", "username": user.username, "password": user.password}
-    return requests.post(f"{bench.sandbox.url}/api/token", data={**login, **form}, timeout=10)
-
-
-def get(bench: Bench, path: str, token: str | None = None) -> requests.Response:
-    token = token or token_of(bench).json()["access_token"]
-    session = ApiSession(user_agent="test", timeout=10, settings={})
-    request = requests.Request(
-        "GET", bench.sandbox.url + path, headers={"Authorization": f"Bearer {token}"}
-    )
-    return session.send(session.prepare_request(request))
 
 
 def test_a_token_answer_has_the_documented_fields(bench: Bench) -> None:

@@ -15,7 +15,7 @@ import pytest
 import requests
 from conftest import Bench
 
-from tap_nexudus_usage.nexudus.entities import LEDGER
+from tap_nexudus_usage.nexudus.entities import ALLOWANCES, LEDGER, Entity
 from tap_nexudus_usage.nexudus.session import ApiSession
 from tap_nexudus_usage.sandbox.tokens import User
 
@@ -24,7 +24,7 @@ UPDATED_ON = LEDGER.filter("UpdatedOn")
 
 
 @contextlib.contextmanager
-def serving(*options: str) -> Iterator[Callable[[str], requests.Response]]:
+def serving(*options: str) -> Iterator[Callable[..., requests.Response]]:
     """A sandbox with these options, to get paths from."""
     command = [COMMAND, "--records", "30", "--no-throttle", "--stop-after", "60", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -36,14 +36,14 @@ def serving(*options: str) -> Iterator[Callable[[str], requests.Response]]:
             process.terminate()
 
 
-def get_from(url: str) -> Callable[[str], requests.Response]:
+def get_from(url: str) -> Callable[..., requests.Response]:
     login = {"grant_type": "password", "username": User.username, "password": User.password}
     token = requests.post(f"{url}/api/token", data=login, timeout=10).json()["access_token"]
     session = ApiSession(user_agent="test", timeout=10, settings={})
 
-    def get(path: str) -> requests.Response:
+    def get(path: str, entity: Entity = LEDGER) -> requests.Response:
         headers = {"Authorization": f"Bearer {token}"}
-        request = requests.Request("GET", f"{url}{LEDGER.path}{path}", headers=headers)
+        request = requests.Request("GET", f"{url}{entity.path}{path}", headers=headers)
         return session.send(session.prepare_request(request))
 
     return get
@@ -68,6 +68,19 @@ def test_readings_of_the_search_are_played() -> None:
     assert stamps == sorted(stamps)
     assert (page["CurrentPage"], len(stamps), page["HasNextPage"]) == (1, 7, True)
     assert above["Records"][0]["UpdatedOn"][:16] == minute
+
+
+def test_so_many_allowances_are_served_to_who_may_see_them() -> None:
+    with serving("--allowances=40", "--seed=3") as get:
+        used = [row["CoworkerExtraServiceId"] for row in get("?size=30").json()["Records"]]
+        page = get("?size=100", ALLOWANCES).json()
+    with serving(f"--role={LEDGER.list_role}", f"--role={ALLOWANCES.read_role}") as get:
+        statuses = [get("/7").status_code, get("").status_code]
+        statuses += [get("/7", ALLOWANCES).status_code, get("", ALLOWANCES).status_code]
+
+    assert page["TotalItems"] == 40
+    assert {record["Id"] for record in page["Records"]}.intersection(used)
+    assert statuses == [401, 200, 404, 401]
 
 
 def test_the_forms_of_get_many_are_played() -> None:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import postgresql
-from conftest import DATE_TIMES
+from conftest import date_times
 from outcomes import STREAM
 
 from tap_nexudus_usage import timestamps
+from tap_nexudus_usage.nexudus.entities import LEDGER
 from warehouses.environments import environment
 from warehouses.warehouse import Row, Warehouse
 
@@ -75,7 +76,7 @@ def target_csv(folder: Path, **differences: Any) -> Iterator[Target]:
 
     def landed(record: Row) -> Row:
         texts = {name: "" if value is None else str(value) for name, value in record.items()}
-        for name in DATE_TIMES:
+        for name in date_times(LEDGER):
             if record.get(name) is not None:
                 texts[name] = str(datetime.fromisoformat(record[name].replace("Z", "+00:00")))
         return renamed(texts)
@@ -112,7 +113,7 @@ def pipelinewise_postgres(folder: Path, **differences: Any) -> Iterator[Target]:
 
         def landed(record: Row) -> Row:
             written = {name: without_line_breaks(value) for name, value in record.items()}
-            for name in (*DATE_TIMES, "_sdc_deleted_at"):
+            for name in (*date_times(LEDGER), "_sdc_deleted_at"):
                 if written.get(name) is not None:
                     # As PostgreSQL writes a timestamp in JSON.
                     written[name] = written[name].removesuffix("Z").rstrip("0").removesuffix(".")
