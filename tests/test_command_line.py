@@ -16,6 +16,7 @@ import pytest
 from conftest import Bench, run_tap, run_tap_with
 from outcomes import STREAM, Finished
 
+from tap_nexudus_usage.nexudus.entities import ALLOWANCES
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.tokens import User
 
@@ -40,11 +41,12 @@ def test_version_about_and_help_need_no_settings() -> None:
 def test_discovery_needs_no_settings() -> None:
     finished = run_tap("--discover")
 
-    (stream,) = json.loads(finished.stdout)["streams"]
+    streams = json.loads(finished.stdout)["streams"]
     assert finished.code == 0
-    assert stream["tap_stream_id"] == STREAM
-    assert stream["key_properties"] == ["Id"]
-    assert stream["replication_key"] == "UpdatedOn"
+    assert [stream["tap_stream_id"] for stream in streams] == [STREAM, ALLOWANCES.stream]
+    for stream in streams:
+        assert stream["key_properties"] == ["Id"]
+        assert stream["replication_key"] == "UpdatedOn"
 
 
 def test_a_wrong_password_is_told(bench: Bench) -> None:

@@ -142,7 +142,7 @@ def test_what_is_used_is_there(owner: object, name: str, by: str) -> None:
 
 def test_the_sdk_keeps_what_is_set_from_outside() -> None:
     tap = TapNexudusUsage(validate_config=False)
-    (stream,) = tap.streams.values()
+    stream, *_ = tap.streams.values()
     ours = {"_state_writer", "_config", "_input_catalog"}
     sdk = inspect.getsource(singer_sdk.Tap) + inspect.getsource(singer_sdk.plugin_base)
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 from conftest import Bench
-from outcomes import STREAM
+
+from tap_nexudus_usage.nexudus.entities import ENTITIES
 
 PROJECT = Path(__file__).parents[1]
 UV = Path(sys.executable).parent / "uv"
-SCHEMA = f"schemas/{STREAM}.json"
+SCHEMAS = [f"schemas/{entity.stream}.json" for entity in ENTITIES]
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -47,7 +48,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(*build, "--sdist", "--out-dir", folder, PROJECT, cwd=folder)
     (sdist,) = folder.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
-        assert any(name.endswith(SCHEMA) for name in archive.getnames())
+        names = archive.getnames()
+        assert all(any(name.endswith(schema) for name in names) for schema in SCHEMAS)
     run(*build, "--wheel", "--out-dir", folder, sdist, cwd=folder)
     (built,) = folder.glob("*.whl")
     return built
@@ -63,9 +65,10 @@ def new_environment(folder: Path, *install: str | Path) -> Path:
 
 def assert_tap_works(bin_folder: Path, bench: Bench, folder: Path) -> None:
     tap = bin_folder / "tap-nexudus-usage"
-    (stream,) = json.loads(run(tap, "--discover", cwd=folder))["streams"]
-    schema = json.loads((PROJECT / SCHEMA).read_text(encoding="utf-8"))
-    assert stream["schema"]["properties"].keys() == schema["properties"].keys()
+    streams = json.loads(run(tap, "--discover", cwd=folder))["streams"]
+    for stream, path in zip(streams, SCHEMAS, strict=True):
+        schema = json.loads((PROJECT / path).read_text(encoding="utf-8"))
+        assert stream["schema"]["properties"].keys() == schema["properties"].keys()
     assert json.loads(run(tap, "--about", "--format=json", cwd=folder))["settings"]
     config = folder / "config.json"
     config.write_text(json.dumps(bench.settings()), encoding="utf-8")
@@ -76,7 +79,7 @@ def assert_tap_works(bin_folder: Path, bench: Bench, folder: Path) -> None:
 def test_the_wheel_holds_the_schema_and_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
 
-    assert f"tap_nexudus_usage/{SCHEMA}" in names
+    assert {f"tap_nexudus_usage/{schema}" for schema in SCHEMAS} <= {*names}
     assert not [name for name in names if name.startswith(("tests", "demo", "schemas"))]
 
 

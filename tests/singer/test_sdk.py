@@ -13,13 +13,15 @@ from outcomes import STREAM
 from singer_sdk.testing import get_tap_test_class
 
 from tap_nexudus_usage.errors import SettingsError
-from tap_nexudus_usage.sandbox.records import Ledger
+from tap_nexudus_usage.nexudus.entities import ALLOWANCES
+from tap_nexudus_usage.sandbox.pair import tenant_tables
 from tap_nexudus_usage.sandbox.server import Sandbox
 from tap_nexudus_usage.sandbox.world import World
 from tap_nexudus_usage.singer.output import Output
 from tap_nexudus_usage.singer.tap import TapNexudusUsage
 
-SDK_WORLD = World(Ledger(20, SEED))
+LEDGER_TABLE, ALLOWANCE_TABLE = tenant_tables(20, 30, SEED)
+SDK_WORLD = World(LEDGER_TABLE, {ALLOWANCES: ALLOWANCE_TABLE})
 SDK_CONFIG: dict[str, Any] = {
     "username": SDK_WORLD.user.username,
     "password": SDK_WORLD.user.password,
@@ -37,10 +39,18 @@ def sandbox() -> Iterator[None]:
         yield
 
 
+def everything() -> dict[str, Any]:
+    """A catalog that selects both streams."""
+    catalog: dict[str, Any] = json.loads(TapNexudusUsage(validate_config=False).catalog_json_text)
+    for stream in catalog["streams"]:
+        stream["metadata"][-1]["metadata"]["selected"] = True
+    return catalog
+
+
 # Of a column without a value, here `_sdc_deleted_at`, the suite says so, unless another column was
 # tested before in the same process.
 TestSdkSuite = pytest.mark.filterwarnings("ignore:No records were available to test")(
-    get_tap_test_class(TapNexudusUsage, config=SDK_CONFIG)
+    get_tap_test_class(TapNexudusUsage, config=SDK_CONFIG, catalog=everything())
 )
 
 
