@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from outcomes import STREAM
@@ -13,20 +14,22 @@ Record = dict[str, Any]
 
 
 class ModelTarget:
-    """Rows by Id and the last STATE, as they survive whatever ends a run.
+    """A stream's rows by Id and the last STATE, as they survive whatever ends a run.
 
     What it takes it also judges: no STATE may cover what came after it, and nothing may come twice.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stream: str = STREAM) -> None:
         self.rows: dict[int, Record] = {}
         self.state: dict[str, Any] = {}
+        self._stream = stream
         self._held: set[tuple[int, str | None]] = set()
 
     def take(self, output: bytes, *, may_repeat: bool = False) -> list[dict[str, Any]]:
         """Take a run's output, of which the last line may be cut; its messages."""
         lines = output.split(b"\n")
-        messages = [json.loads(line) for line in lines[:-1]]
+        messages = [json.loads(line, parse_float=Decimal) for line in lines[:-1]]
+        messages = [m for m in messages if m.get("stream", self._stream) == self._stream]
         waiting: list[Record] = []
         for message in messages:
             if message["type"] == "RECORD":
@@ -40,7 +43,7 @@ class ModelTarget:
 
     @property
     def bookmark(self) -> Mapping[str, Any]:
-        bookmark: Mapping[str, Any] = self.state.get("bookmarks", {}).get(STREAM, {})
+        bookmark: Mapping[str, Any] = self.state.get("bookmarks", {}).get(self._stream, {})
         return bookmark
 
     @property

@@ -80,9 +80,14 @@ class PlannedRun:
 
 @dataclass
 class Schedule:
-    """All that a seed decides."""
+    """All that a seed decides.
+
+    Attributes:
+        allowances: how many there are beside the ledger's records; None: they aren't selected.
+    """
 
     records: int
+    allowances: int | None
     throttled: bool
     get_many_role: Literal["Read", "List"] | None
     tenant: dict[str, Any]
@@ -97,8 +102,10 @@ def draw(seed: int) -> Schedule:
     chance = random.Random(seed)  # noqa: S311 - chance, no secret
     way: Way = chance.choice(("id", "search"))
     switches = chance.random() < 0.15
+    records = chance.choice((0, 1, 5, 30, 80))
     return Schedule(
-        records=chance.choice((0, 1, 5, 30, 80)),
+        records=records,
+        allowances=chance.choice((None, records)),
         throttled=chance.random() < 0.2,
         get_many_role=chance.choice(("Read", "Read", "List", None)),
         tenant=_tenant(chance),

@@ -16,16 +16,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from conftest import Bench
 from model_target import ModelTarget
-from schedules import CLOCK_SPEED, LOOKBACK_HOURS, PlannedRun, Schedule, describe, draw, quiet
+from schedules import CLOCK_SPEED, LOOKBACK_HOURS, PlannedRun, Schedule, Way, describe, draw, quiet
 from tap_server import Drain, Order, TapServer
 
-from tap_nexudus_usage.sandbox.records import Ledger
+from tap_nexudus_usage.nexudus.entities import ALLOWANCES, LEDGER, Entity
+from tap_nexudus_usage.sandbox.pair import tenant_tables
 from tap_nexudus_usage.sandbox.tokens import User
+from tap_nexudus_usage.singer.tap import TapNexudusUsage
 
 SCHEDULES = int(os.environ.get("FAULT_SCHEDULES", "120"))
 
@@ -53,16 +56,40 @@ class Outcome:
         return (self.stderr.strip().splitlines() or [""])[-1]
 
 
+class Watched:
+    """A stream, and what a target has of it."""
+
+    def __init__(self, bench: Bench, entity: Entity) -> None:
+        self.bench = bench
+        self.entity = entity
+        self.table = bench.world.table(entity)
+        self.target = ModelTarget(entity.stream)
+
+    def expected(self, record_id: int) -> dict[str, Any]:
+        return self.bench.expected(record_id, self.entity)
+
+    def asked_for(self, configured: set[int], way: Way) -> set[int]:
+        """The Ids whose records should be held, and their deletions known."""
+        if self.entity == LEDGER:
+            return configured
+        if way == "search":
+            return set(self.table)
+        uses = (self.bench.ledger.get(record_id) for record_id in configured)
+        return {use["CoworkerExtraServiceId"] for use in uses if use is not None}
+
+
 class Campaign:
     """A schedule under way."""
 
     def __init__(self, schedule: Schedule, bench: Bench, server: TapServer) -> None:
         self.bench = bench
-        self.target = ModelTarget()
+        self.watched = [Watched(bench, LEDGER)]
+        if schedule.allowances is not None:
+            self.watched.append(Watched(bench, ALLOWANCES))
         self._schedule = schedule
         self._server = server
         self._chance = random.Random(schedule.records)  # noqa: S311 - chance, no secret
-        self._may_repeat = len({planned.way for planned in schedule.runs}) > 1
+        self._switches = len({planned.way for planned in schedule.runs}) > 1
         self._configured = set(bench.ledger)
 
     def change_ledger(self, planned: PlannedRun) -> None:
@@ -70,6 +97,10 @@ class Campaign:
         ids = list(ledger)
         for record_id in chance.sample(ids, min(planned.deletes, len(ids))):
             ledger.delete(record_id)
+        for watched in self.watched[1:]:
+            ids = list(watched.table)
+            for record_id in chance.sample(ids, min(planned.deletes, len(ids))):
+                watched.table.delete(record_id)
         ids = list(ledger)
         for record_id in chance.sample(ids, min(planned.updates, len(ids))):
             ledger.change(record_id, CreditUsed=chance.randint(0, 999))
@@ -87,9 +118,11 @@ class Campaign:
             settings["request_timeout"] = LONGEST_RUN
         config = self.bench.settings(**settings)
         Path("config.json").write_text(json.dumps(config), encoding="utf-8")
-        Path("state.json").write_text(json.dumps(self.target.state), encoding="utf-8")
+        state = self.watched[0].target.state
+        Path("state.json").write_text(json.dumps(state), encoding="utf-8")
+        Path("catalog.json").write_text(json.dumps(self._catalog()), encoding="utf-8")
         order = Order(
-            ["--config", "config.json", "--state", "state.json"],
+            ["--config", "config.json", "--state", "state.json", "--catalog", "catalog.json"],
             str(Path.cwd()),
             {**os.environ, "LOGLEVEL": self._schedule.log_level},
             CLOCK_SPEED,
@@ -98,10 +131,27 @@ class Campaign:
         )
         self.bench.world.calls.clear()
         outcome = self._run(order, planned)
-        for message in self.target.take(outcome.stdout, may_repeat=self._may_repeat):
-            if message["type"] == "RECORD" and message["record"]["_sdc_deleted_at"]:
-                assert self.bench.ledger.get(message["record"]["Id"]) is None, "told of a deletion"
+        for watched in self.watched:
+            may_repeat = self._may_repeat(watched)
+            for message in watched.target.take(outcome.stdout, may_repeat=may_repeat):
+                if message["type"] == "RECORD" and message["record"]["_sdc_deleted_at"]:
+                    record_id = message["record"]["Id"]
+                    assert watched.table.get(record_id) is None, "told of a deletion"
         return outcome
+
+    def _may_repeat(self, watched: Watched) -> bool:
+        """Whether a version may come twice; what is no longer named is forgotten, for example."""
+        deletes = any(planned.deletes for planned in self._schedule.runs)
+        return self._switches or (watched.entity.named_by is not None and deletes)
+
+    def _catalog(self) -> dict[str, Any]:
+        catalog: dict[str, Any] = json.loads(
+            TapNexudusUsage(validate_config=False).catalog_json_text
+        )
+        selected = {watched.entity.stream for watched in self.watched}
+        for entry in catalog["streams"]:
+            entry["metadata"][-1]["metadata"]["selected"] = entry["stream"] in selected
+        return catalog
 
     def _run(self, order: Order, planned: PlannedRun) -> Outcome:
         stderr = Drain()
@@ -162,28 +212,29 @@ class Campaign:
             assert is_state(outcome.stdout.splitlines()[-1:]) or code > 128
 
     def assert_all_held(self, planned: PlannedRun) -> None:
-        ledger = self.bench.ledger
-        for record_id in ledger:
-            assert self.target.holds(self.bench.expected(record_id)), record_id
-        if self._deletions_come(planned):
-            for record_id in self._configured.difference(ledger):
-                assert self.target.has_deleted(record_id), record_id
+        for watched in self.watched:
+            for record_id in watched.asked_for(self._configured, planned.way):
+                if watched.table.get(record_id) is not None:
+                    assert watched.target.holds(watched.expected(record_id)), record_id
+                elif self._deletions_come(planned):
+                    assert watched.target.has_deleted(record_id), record_id
 
     def assert_nothing_lost(self, planned: PlannedRun) -> None:
         """Each record is held, or the state will bring it; so is each deletion."""
         lookback = timedelta(hours=LOOKBACK_HOURS) if planned.way == "search" else None
-        ledger = self.bench.ledger
-        for record_id in ledger:
-            record = self.bench.expected(record_id)
-            assert self.target.holds(record) or self.target.state_brings(record, lookback), record
-        if self._deletions_come(planned):
-            for record_id in self._configured.difference(ledger):
-                known = str(record_id) in self.target.emitted
-                assert known or self.target.has_deleted(record_id), record_id
+        for watched in self.watched:
+            target = watched.target
+            for record_id in watched.asked_for(self._configured, planned.way):
+                if watched.table.get(record_id) is not None:
+                    record = watched.expected(record_id)
+                    assert target.holds(record) or target.state_brings(record, lookback), record
+                elif self._deletions_come(planned):
+                    known = str(record_id) in target.emitted
+                    assert known or target.has_deleted(record_id), record_id
 
     def _deletions_come(self, planned: PlannedRun) -> bool:
         tombstones = self._schedule.settings["on_missing_record"] == "tombstone"
-        return tombstones and planned.way == "id" and not self._may_repeat
+        return tombstones and planned.way == "id" and not self._switches
 
     def assert_nothing_leaks(self, outcome: Outcome) -> None:
         user, written = (
@@ -223,9 +274,11 @@ def test_nothing_is_lost_and_nothing_leaks(
 ) -> None:
     schedule = draw(seed)
     print(describe(schedule))  # noqa: T201 - shown when it fails
-    ledger = Ledger(schedule.records, seed, now=AdvancingTime(random.Random(seed)))  # noqa: S311
+    now = AdvancingTime(random.Random(seed))  # noqa: S311 - chance, no secret
+    ledger, allowances = tenant_tables(schedule.records, schedule.allowances or 0, seed, now=now)
     bench = make_bench(
         ledger=ledger,
+        allowances=allowances,
         user=User("leaky.user@example.com", 'pä"ss wörd+/&', "JBSWY3DPEHPK3PXP"),
         throttled=schedule.throttled,
         time_scale=1 / CLOCK_SPEED,
