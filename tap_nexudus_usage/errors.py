@@ -80,7 +80,7 @@ class OutputError(TapError):
 
 
 class StreamsFailedError(TapError):
-    """Some of the streams selected could not be read, or not wholly; the others were.
+    """Some of the streams selected could not be read, or not wholly.
 
     Attributes:
         errors: what was the matter, by stream.
@@ -90,8 +90,8 @@ class StreamsFailedError(TapError):
         """Say of each stream what was the matter, and how to do without it."""
         told = "; ".join(f"{stream}: {error}" for stream, error in errors.items())
         super().__init__(
-            f"{told}. No other stream is affected. To do without {' and '.join(errors)}, deselect: "
-            'in meltano.yml under select, in a catalog by "selected": false'
+            f"{told}. To do without {' and '.join(errors)}, deselect: in meltano.yml under select, "
+            'in a catalog by "selected": false'
         )
         self.errors = errors
 

@@ -6,7 +6,19 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from tap_nexudus_usage.singer.tap import TapNexudusUsage
+
 STREAM = "coworker_extra_service_use_histories"
+
+
+def catalog_of(*streams: str, method: str = "INCREMENTAL") -> dict[str, Any]:
+    """A catalog that selects these streams."""
+    tap = TapNexudusUsage(validate_config=False)
+    catalog: dict[str, Any] = json.loads(tap.catalog_json_text)
+    for entry in catalog["streams"]:
+        entry["metadata"][-1]["metadata"]["selected"] = entry["stream"] in streams
+        entry["replication_method"] = method
+    return catalog
 
 
 @dataclass

@@ -22,13 +22,13 @@ from urllib.parse import quote
 import pytest
 from conftest import Bench
 from model_target import ModelTarget
+from outcomes import catalog_of
 from schedules import CLOCK_SPEED, LOOKBACK_HOURS, PlannedRun, Schedule, Way, describe, draw, quiet
 from tap_server import Drain, Order, TapServer
 
 from tap_nexudus_usage.nexudus.entities import ALLOWANCES, LEDGER, Entity
 from tap_nexudus_usage.sandbox.pair import tenant_tables
 from tap_nexudus_usage.sandbox.tokens import User
-from tap_nexudus_usage.singer.tap import TapNexudusUsage
 
 SCHEDULES = int(os.environ.get("FAULT_SCHEDULES", "120"))
 
@@ -120,7 +120,8 @@ class Campaign:
         Path("config.json").write_text(json.dumps(config), encoding="utf-8")
         state = self.watched[0].target.state
         Path("state.json").write_text(json.dumps(state), encoding="utf-8")
-        Path("catalog.json").write_text(json.dumps(self._catalog()), encoding="utf-8")
+        catalog = catalog_of(*(watched.entity.stream for watched in self.watched))
+        Path("catalog.json").write_text(json.dumps(catalog), encoding="utf-8")
         order = Order(
             ["--config", "config.json", "--state", "state.json", "--catalog", "catalog.json"],
             str(Path.cwd()),
@@ -143,15 +144,6 @@ class Campaign:
         """Whether a version may come twice; what is no longer named is forgotten, for example."""
         deletes = any(planned.deletes for planned in self._schedule.runs)
         return self._switches or (watched.entity.named_by is not None and deletes)
-
-    def _catalog(self) -> dict[str, Any]:
-        catalog: dict[str, Any] = json.loads(
-            TapNexudusUsage(validate_config=False).catalog_json_text
-        )
-        selected = {watched.entity.stream for watched in self.watched}
-        for entry in catalog["streams"]:
-            entry["metadata"][-1]["metadata"]["selected"] = entry["stream"] in selected
-        return catalog
 
     def _run(self, order: Order, planned: PlannedRun) -> Outcome:
         stderr = Drain()

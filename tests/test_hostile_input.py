@@ -13,12 +13,13 @@ import pytest
 from conftest import Bench
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from outcomes import STREAM, Finished
+from outcomes import STREAM, Finished, catalog_of
 from tap_server import Order, TapServer
 
 from tap_nexudus_usage.errors import ApiError, InvalidRecordError, SettingsError, TapError
+from tap_nexudus_usage.nexudus.entities import ALLOWANCES, ENTITIES, LEDGER, Entity
 from tap_nexudus_usage.sandbox.faults import Fault
-from tap_nexudus_usage.sandbox.records import Ledger
+from tap_nexudus_usage.sandbox.pair import tenant_tables
 from tap_nexudus_usage.sandbox.server import Sandbox
 from tap_nexudus_usage.sandbox.world import World
 from tap_nexudus_usage.settings.checked import from_config
@@ -57,7 +58,8 @@ anything = st.recursive(
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
     """One sandbox for all examples."""
-    with Sandbox(World(Ledger(5))) as sandbox:
+    ledger, allowances = tenant_tables(5, 60)
+    with Sandbox(World(ledger, {ALLOWANCES: allowances})) as sandbox:
         yield Bench(sandbox)
 
 
@@ -288,14 +290,18 @@ def test_a_state_truncated_by_hand_is_told(bench: Bench, tap_server: TapServer, 
 
 def as_json(record: dict[str, Any]) -> str:
     """As JSON with what it doesn't allow: NaN, halves of surrogate pairs."""
-    return json.dumps(record)
+    return json.dumps(record, default=float)
 
 
+FIELDS = ["CreditUsed", "UpdatedOn", "CustomFields", "Price", "RemainingUses", "ExpireDate"]
+
+
+@pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.stream)
 @fuzz
 @given(
     changes=st.lists(
         st.dictionaries(
-            st.one_of(st.sampled_from(["CreditUsed", "UpdatedOn", "CustomFields"]), texts),
+            st.one_of(st.sampled_from(FIELDS), texts),
             anything,
             max_size=3,
         ),
@@ -315,23 +321,30 @@ def as_json(record: dict[str, Any]) -> str:
 @example(changes=[{"UpdatedOn": "9999-12-31T23:59:59Z"}], by_id=False, on_invalid_record="warn")
 def test_records_of_any_kind_are_emitted_rightly_or_told(
     bench: Bench,
+    entity: Entity,
     changes: list[dict[str, Any]],
     by_id: bool,
     on_invalid_record: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.clear()
-    record_ids = list(bench.ledger)
-    records = [dict(bench.ledger.get(i) or {}) for i in record_ids]
+    table = bench.world.table(entity)
+    record_ids = [*bench.ledger] if entity == LEDGER else present(bench)
+    records = [dict(table.get(i) or {}) for i in record_ids]
     for record, change in zip(records, changes, strict=False):
         record.update(change, Id=record["Id"])
     body = "[" + ",".join(map(as_json, records)) + "]"
     if not by_id:
         body = f'{{"Records": {body}, "TotalItems": {len(records)}, "HasNextPage": false}}'
     fault = Fault(status=200, body=body, endpoints=("many", "search"), times=None)
+    fault.streams = (entity.stream,)
     bench.world.faults[:] = [fault]
 
-    run = bench.run(on_invalid_record=on_invalid_record, **({} if by_id else {"record_ids": None}))
+    run = bench.run(
+        catalog=catalog_of(entity.stream),
+        on_invalid_record=on_invalid_record,
+        **({} if by_id else {"record_ids": None}),
+    )
     bench.world.faults.clear()
 
     if run.error is not None:
@@ -341,8 +354,15 @@ def test_records_of_any_kind_are_emitted_rightly_or_told(
     skipped = {record_id for record_id in record_ids if f"Record Id {record_id} " in caplog.text}
     assert set(run.ids) | skipped == set(record_ids)
     assert not set(run.ids) & skipped
-    for record in run.records:
-        json.dumps(record, allow_nan=False).encode()
+    for line in run.lines:
+        json.dumps(json.loads(line), allow_nan=False).encode()
+
+
+def present(bench: Bench) -> list[int]:
+    """The allowances that the ledger names, and that there are; a gone one is asked for alone."""
+    uses = (bench.ledger.get(record_id) or {} for record_id in bench.ledger)
+    named = dict.fromkeys(use["CoworkerExtraServiceId"] for use in uses)
+    return [record_id for record_id in named if bench.allowances.get(record_id) is not None]
 
 
 def test_a_record_too_deep_to_read_is_left_out_and_named(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Mapping, MutableMapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -13,6 +14,8 @@ from tap_nexudus_usage.emission.records import RecordShape
 from tap_nexudus_usage.nexudus.entities import Entity
 from tap_nexudus_usage.run.run import Run
 from tap_nexudus_usage.run.ways import Reading
+
+logger = logging.getLogger(__name__)
 
 
 class EntityRun:
@@ -62,6 +65,13 @@ class EntityRun:
         run, entity = self._run, self._entity
         self._make_sure_of_names()
         asked = run.asked(entity)
+        if asked is not None and not asked.are_all:
+            logger.warning(
+                "%s: only the %d Ids that could be found out are read; which there are besides, "
+                "the records that were left out would have told",
+                entity.stream,
+                len(asked.record_ids),
+            )
         shape = RecordShape(self._schema, entity.json_text_fields)
         emission = Emission(self._rules, shape, self.emitted, entity.name)
         reading = Reading(

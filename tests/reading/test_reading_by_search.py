@@ -16,10 +16,12 @@ import pytest
 from conftest import SEED, Bench, run_measured
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from outcomes import STREAM, Run
+from outcomes import Run, catalog_of
 
 from tap_nexudus_usage.errors import AccessError, ApiError
+from tap_nexudus_usage.nexudus.entities import ALLOWANCES, ENTITIES, Entity
 from tap_nexudus_usage.run import checkpoints
+from tap_nexudus_usage.sandbox.allowances import Allowances
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.records import Ledger, dotnet
 from tap_nexudus_usage.sandbox.server import Sandbox
@@ -418,7 +420,7 @@ class LateTurmoil(Turmoil):
 
 @pytest.fixture(scope="module")
 def shared_bench() -> Iterator[Bench]:
-    with Sandbox(World(Ledger(0))) as sandbox:
+    with Sandbox(World(Ledger(0), {ALLOWANCES: Allowances(0)})) as sandbox:
         yield Bench(sandbox, config={"record_ids": None})
 
 
@@ -433,6 +435,7 @@ EXAMPLES = int(os.environ.get("SEARCH_EXAMPLES", "150"))
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
+    entity=st.sampled_from(ENTITIES),
     seed=st.integers(0, 2**32),
     count=st.integers(0, 25),
     start=st.sampled_from([MORNING, *CHANGES]),
@@ -457,6 +460,7 @@ EXAMPLES = int(os.environ.get("SEARCH_EXAMPLES", "150"))
 )
 def test_whatever_happens_nothing_is_lost_or_repeated(
     shared_bench: Bench,
+    entity: Entity,
     seed: int,
     count: int,
     start: datetime,
@@ -472,11 +476,13 @@ def test_whatever_happens_nothing_is_lost_or_repeated(
     chance = random.Random(seed)  # noqa: S311 - chance, no secret
     time = VirtualTime(chance, start)
     world = shared_bench.world
-    world.ledger = ledger = Ledger(count, seed, now=time)
-    for record_id in ledger:
+    world.ledger = Ledger(count, seed, now=time)
+    world.others = {ALLOWANCES: Allowances(count, seed, now=time)}
+    table, catalog = world.table(entity), catalog_of(entity.stream)
+    for record_id in table:
         second = chance.choice((0, 0, 30, chance.random() * 60))
         moment = start - timedelta(minutes=chance.randint(1, minutes), seconds=-second)
-        ledger.change(record_id, UpdatedOn=dotnet(moment, chance.choice((0, 7))))
+        table.change(record_id, UpdatedOn=dotnet(moment, chance.choice((0, 7))))
     world.tenant = Tenant(page_cap=page_cap, **tenant)
     world.faults.clear()
     if glitch is not None:
@@ -486,18 +492,19 @@ def test_whatever_happens_nothing_is_lost_or_repeated(
         world.faults.append(fault)
     world.turmoil = LateTurmoil(probability=probability, most=40, seed=seed)
     target = Target()
+    way = {"catalog": catalog, "page_size": page_size}
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoints, "STATE_EVERY", state_every)
         for kill in kills:
-            run = shared_bench.read(state=target.state, page_size=page_size)
+            run = shared_bench.read(state=target.state, **way)
             # A run killed at any moment: nobody gets what it wrote after that.
             target.take(run.messages[: int(len(run.messages) * kill)])
-        target.take(shared_bench.read(state=target.state, page_size=page_size).messages)
+        target.take(shared_bench.read(state=target.state, **way).messages)
         world.turmoil = None
-        target.take(shared_bench.read(state=target.state, page_size=page_size).messages)
+        target.take(shared_bench.read(state=target.state, **way).messages)
 
-    for record_id in ledger:
-        assert target.rows[record_id] == shared_bench.expected(record_id)
-    emitted = target.state["bookmarks"][STREAM]["emitted"]
+    for record_id in table:
+        assert target.rows[record_id] == shared_bench.expected(record_id, entity)
+    emitted = target.state["bookmarks"][entity.stream]["emitted"]
     assert len(emitted) <= len(target.rows)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import Bench, run_tap_with
-from outcomes import STREAM, Run
+from outcomes import STREAM, Run, catalog_of
 
 from tap_nexudus_usage.errors import (
     AccessError,
@@ -22,24 +22,12 @@ from tap_nexudus_usage.errors import (
 from tap_nexudus_usage.nexudus.entities import ALLOWANCES, ENTITIES, LEDGER
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.tokens import User
-from tap_nexudus_usage.singer.tap import TapNexudusUsage
 
 ROLES = {role for entity in ENTITIES for role in (entity.read_role, entity.list_role)}
 
 
-def catalog(*streams: str, method: str = "INCREMENTAL") -> dict[str, Any]:
-    """A catalog that selects these streams."""
-    discovered: dict[str, Any] = json.loads(
-        TapNexudusUsage(validate_config=False).catalog_json_text
-    )
-    for entry in discovered["streams"]:
-        entry["metadata"][-1]["metadata"]["selected"] = entry["stream"] in streams
-        entry["replication_method"] = method
-    return discovered
-
-
-BOTH = catalog(STREAM, ALLOWANCES.stream)
-ALLOWANCES_ONLY = catalog(ALLOWANCES.stream)
+BOTH = catalog_of(STREAM, ALLOWANCES.stream)
+ALLOWANCES_ONLY = catalog_of(ALLOWANCES.stream)
 
 
 @pytest.fixture
@@ -136,7 +124,7 @@ def test_the_ledger_alone_is_read_as_ever(bench: Bench) -> None:
     bench.count_calls()
     use = bench.ledger.insert()
 
-    run = bench.read(catalog=catalog(STREAM), state=both)
+    run = bench.read(catalog=catalog_of(STREAM), state=both)
 
     assert bench.count_calls() == 2
     assert run.ids == [use["Id"]]
@@ -276,7 +264,9 @@ def test_a_wrong_password_is_not_tried_for_each_stream(bench: Bench) -> None:
     assert bench.count_calls() == 1
 
 
-def test_what_the_ledger_fails_to_name_is_not_forgotten(bench: Bench) -> None:
+def test_what_the_ledger_fails_to_name_is_told_and_not_forgotten(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     first = bench.read(catalog=BOTH, batch_size=10)
     failing = list(bench.ledger)[:10]
     bench.world.faults.append(Fault(ids=failing, streams=(STREAM,), times=None))
@@ -286,6 +276,7 @@ def test_what_the_ledger_fails_to_name_is_not_forgotten(bench: Bench) -> None:
 
     assert isinstance(second.error, StreamsFailedError)
     assert isinstance(second.error.errors[STREAM], UnansweredError)
+    assert f"{ALLOWANCES.stream}: only the" in caplog.text
     assert second.state == first.state
     assert third.records == []
 
@@ -305,7 +296,7 @@ def test_what_is_no_longer_named_is_forgotten(bench: Bench) -> None:
 def test_a_full_table_of_allowances_deletes_after_the_last_record(
     bench: Bench, way: dict[str, Any]
 ) -> None:
-    full = catalog(ALLOWANCES.stream, method="FULL_TABLE")
+    full = catalog_of(ALLOWANCES.stream, method="FULL_TABLE")
 
     run = bench.read(catalog=full, emit_activate_version_messages=True, **way)
 
@@ -320,7 +311,7 @@ def test_a_full_table_deletes_nothing_where_the_ledger_could_not_tell_all(bench:
     bench.world.faults.append(Fault(ids=failing, streams=(STREAM,), times=None))
 
     run = bench.run(
-        catalog=catalog(ALLOWANCES.stream, method="FULL_TABLE"),
+        catalog=catalog_of(ALLOWANCES.stream, method="FULL_TABLE"),
         emit_activate_version_messages=True,
         max_retries=1,
         batch_size=10,
@@ -335,7 +326,8 @@ def test_a_full_table_deletes_nothing_where_nothing_is_named(bench: Bench) -> No
         bench.ledger.change(record_id, CoworkerExtraServiceId=0)
 
     run = bench.read(
-        catalog=catalog(ALLOWANCES.stream, method="FULL_TABLE"), emit_activate_version_messages=True
+        catalog=catalog_of(ALLOWANCES.stream, method="FULL_TABLE"),
+        emit_activate_version_messages=True,
     )
 
     assert {message["type"] for message in run.messages} == {"SCHEMA", "STATE"}

@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 from conftest import Bench, run_tap_with
-from outcomes import STREAM, Finished
+from outcomes import STREAM, Finished, catalog_of
 
 from tap_nexudus_usage.nexudus.entities import ALLOWANCES, ENTITIES
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.tenant import offset
 from tap_nexudus_usage.sandbox.tokens import User
-from tap_nexudus_usage.singer.tap import TapNexudusUsage
 
 MOST_CALLS = 15
 OF_ALLOWANCES = f" of {ALLOWANCES.stream}: "
@@ -23,10 +22,7 @@ ROLES = {role for entity in ENTITIES for role in (entity.read_role, entity.list_
 
 
 def run_test(bench: Bench, *streams: str, **settings: Any) -> Finished:
-    catalog = json.loads(TapNexudusUsage(validate_config=False).catalog_json_text)
-    for entry in catalog["streams"]:
-        entry["metadata"][-1]["metadata"]["selected"] = entry["stream"] in streams
-    Path("catalog.json").write_text(json.dumps(catalog), encoding="utf-8")
+    Path("catalog.json").write_text(json.dumps(catalog_of(*streams)), encoding="utf-8")
     bench.count_calls()
     finished = run_tap_with(bench.settings(**settings), "--test", "--catalog", "catalog.json")
     assert finished.stdout == ""
