@@ -2,5 +2,5 @@
 
 Knows settings, reading, emission and the API; no protocol, and nothing of how records are written.
 
-Others use: checkpoints, connection_test, run, surroundings.
+Others use: checkpoints, connection_test, entity_run, run, surroundings.
 """
