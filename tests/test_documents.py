@@ -6,6 +6,7 @@ import ast
 import json
 import re
 from datetime import date
+from fnmatch import fnmatchcase
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,7 @@ from importlinter.api import read_configuration
 from jsonschema import Draft7Validator, Draft202012Validator
 from warehouses.recipes import RECIPES
 
-from tap_nexudus_usage.nexudus.entities import ENTITIES, Entity
+from tap_nexudus_usage.nexudus.entities import ALLOWANCES, ENTITIES, Entity
 from tap_nexudus_usage.settings.declared import PROPERTIES
 from tap_nexudus_usage.singer.tap import TapNexudusUsage
 from tools.wheels import supported_pythons
@@ -113,6 +114,21 @@ def test_meltano_yml_knows_the_three_ways_to_log_in(extractor: dict[str, Any]) -
         ["refresh_token"],
         ["access_token"],
     ]
+
+
+@pytest.mark.parametrize("of", ["extractor", "hub_yml"])
+def test_meltano_selects_what_the_tap_selects_by_default(
+    request: pytest.FixtureRequest, of: str
+) -> None:
+    by_default = [f"{entity.stream}.*" for entity in ENTITIES if entity.selected_by_default]
+
+    assert request.getfixturevalue(of)["select"] == by_default
+
+
+def test_the_hubs_definition_names_the_roles(hub_yml: dict[str, Any]) -> None:
+    for entity in ENTITIES:
+        for role in (entity.read_role, entity.list_role):
+            assert f"`{role}`" in hub_yml["prereq"]
 
 
 def test_meltano_yml_is_valid_to_meltano(meltano_yml: dict[str, Any]) -> None:
@@ -429,7 +445,67 @@ def test_others_use_of_a_room_what_it_offers(room: str) -> None:
     assert sorted(used) == offered.split(", ")
 
 
+def test_the_readme_names_the_streams_of_discovery() -> None:
+    section = README.partition("## What lands")[2].partition("\n## ")[0]
+    streams = json.loads(TapNexudusUsage(validate_config=False).catalog_json_text)["streams"]
+
+    assert [stream["tap_stream_id"] for stream in streams] == [e.stream for e in ENTITIES]
+    for stream, entity in zip(streams, ENTITIES, strict=True):
+        assert stream["key_properties"] == ["Id"]
+        assert stream["replication_key"] == "UpdatedOn"
+        (root,) = (m["metadata"] for m in stream["metadata"] if not m["breadcrumb"])
+        selected = "yes" if root["selected-by-default"] else "no"
+        row = rf"^\| `{entity.stream}`.* \| `{entity.name}` \| {selected} \|"
+        assert re.search(row, section, re.MULTILINE)
+    assert "primary key `Id` and replication key `UpdatedOn`" in section
+
+
+def test_the_readme_explains_fields_that_allowances_have() -> None:
+    table = README.partition("| field | meaning |")[2].partition("\n\n")[0]
+    rows = [line.split("|") for line in table.splitlines()[2:]]
+    fields = {name for row in rows for name in re.findall(r"`(\w+)`", row[1])}
+
+    assert len(fields) > 10
+    assert fields <= ALLOWANCES.schema()["properties"].keys()
+    units = re.findall(
+        r"\d [a-z-]+", ALLOWANCES.schema()["properties"]["ChargePeriod"]["description"]
+    )
+    assert len(units) == 6
+    for unit in units:
+        assert unit in table
+
+
+def test_the_readme_names_the_roles() -> None:
+    section = README.partition("## By search or by Id")[2].partition("\n## ")[0]
+
+    for entity in ENTITIES:
+        assert f"`{entity.read_role}`" in section
+        assert f"`{entity.list_role}`" in section
+
+
 @pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.stream)
-def test_the_readme_names_what_holds_personal_data(entity: Entity) -> None:
-    for field in entity.personal_fields:
-        assert f"`{field}`" in README
+@pytest.mark.parametrize("document", ["README.md", "plugins/extractors/tap-nexudus-usage.yml"])
+def test_what_holds_personal_data_is_left_out_by_what_is_told(
+    entity: Entity, document: str
+) -> None:
+    text = (PROJECT / document).read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(\s*select:.*?)```", text, re.DOTALL)
+    patterns = yaml.safe_load(block)["select"]
+    fields = [f"{entity.stream}.{name}" for name in entity.schema()["properties"]]
+    left_out = {
+        name.partition(".")[2]
+        for name in fields
+        if any(fnmatchcase(f"!{name}", pattern) for pattern in patterns)
+    }
+
+    assert f"{entity.stream}.*" in patterns
+    assert left_out == entity.personal_fields
+
+
+def test_meltano_yml_shows_the_same(extractor: dict[str, Any]) -> None:
+    text = (PROJECT / "meltano.yml").read_text(encoding="utf-8")
+    shown = re.findall(r"^    # - (\S+)$", text, re.MULTILINE)
+    (block,) = re.findall(r"```yaml\n(select:.*?)```", README, re.DOTALL)
+
+    patterns = [*extractor["select"], *(yaml.safe_load(pattern) for pattern in shown)]
+    assert patterns == yaml.safe_load(block)["select"]

@@ -12,15 +12,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import run_tap_with
 
+from tap_nexudus_usage.nexudus.entities import ENTITIES
 from tap_nexudus_usage.sandbox.tokens import User
 
 PROJECT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
-BLOCKS = re.findall(
-    r"```sh\n(.*?)```", (PROJECT / "README.md").read_text(encoding="utf-8"), re.DOTALL
-)
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 IN_CI = {"make demo\n", "make test\n"}
 
 
@@ -99,6 +100,41 @@ def test_meltano_installs_and_configures_the_tap(checkout: Path) -> None:
     config = json.loads((checkout / "config.json").read_text(encoding="utf-8"))
     assert config["record_ids"] == [87654321, 87654322]
     assert config["on_missing_record"] == "tombstone"
+    assert selected_by_meltano(checkout).keys() == {entity.stream for entity in ENTITIES}
+
+
+def selected_by_meltano(checkout: Path) -> dict[str, set[str]]:
+    """The fields that Meltano selects, by stream."""
+    dump = "meltano invoke --dump=catalog tap-nexudus-usage > catalog.json"
+    run(dump, checkout, f"{BIN}:{os.environ['PATH']}")
+    catalog = json.loads((checkout / "catalog.json").read_text(encoding="utf-8"))
+    return {
+        stream["tap_stream_id"]: {
+            entry["breadcrumb"][-1]
+            for entry in stream["metadata"]
+            if entry["breadcrumb"] and entry["metadata"]["selected"]
+        }
+        for stream in catalog["streams"]
+        if any(not m["breadcrumb"] and m["metadata"]["selected"] for m in stream["metadata"])
+    }
+
+
+def test_meltano_selects_the_ledger_unless_told(checkout: Path) -> None:
+    run("meltano install tap-nexudus-usage", checkout, f"{BIN}:{os.environ['PATH']}")
+
+    by_default = {entity.stream for entity in ENTITIES if entity.selected_by_default}
+    assert selected_by_meltano(checkout).keys() == by_default
+
+    # In the place of the definition's, as in an environment.
+    (block,) = re.findall(r"```yaml\n(select:.*?)```", README, re.DOTALL)
+    path = checkout / "meltano.yml"
+    definition = yaml.safe_load(path.read_text(encoding="utf-8"))
+    of_the_tap = {"name": "tap-nexudus-usage", **yaml.safe_load(block)}
+    definition["environments"][0]["config"] = {"plugins": {"extractors": [of_the_tap]}}
+    path.write_text(yaml.safe_dump(definition), encoding="utf-8")
+    for entity in ENTITIES:
+        fields = {*entity.schema()["properties"]} - entity.personal_fields
+        assert selected_by_meltano(checkout)[entity.stream] == fields
 
 
 def test_a_second_run_by_hand_emits_nothing_again(checkout: Path) -> None:
@@ -117,8 +153,7 @@ def test_a_second_run_by_hand_emits_nothing_again(checkout: Path) -> None:
 
 
 def test_the_output_of_the_test_is_what_it_says() -> None:
-    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    section = readme.partition("### Test the connection")[2].partition("\n### ")[0]
+    section = README.partition("### Test the connection")[2].partition("\n### ")[0]
     (shown,) = re.findall(r"```text\n(.*?)```", section, re.DOTALL)
     (command,) = re.findall(r"`(nexudus-sandbox [^`]*)`", section)
     with subprocess.Popen(

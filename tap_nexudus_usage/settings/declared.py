@@ -56,8 +56,9 @@ PROPERTIES: Mapping[str, Mapping[str, Any]] = {
         "array",
         "Record Ids",
         (
-            "The Ids to read, as an array or as text with commas (environment variables). None: "
-            "the whole ledger is searched."
+            "The Ids of the ledger's records to read, as an array or as text with commas "
+            "(environment variables); of the allowances, those that they name are read. None: all "
+            "are searched."
         ),
         items={"type": ["integer"]},
     ),
@@ -91,7 +92,7 @@ PROPERTIES: Mapping[str, Mapping[str, Any]] = {
     "on_missing_record": _setting(
         "string",
         "On a missing record",
-        "What to do about a configured Id that the API no longer has.",
+        "What to do about an Id, configured or named by the ledger, that the API doesn't have.",
         default="warn",
         enum=["warn", "fail", "tombstone"],
     ),
