@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,50 +12,66 @@ import msgspec
 from bench.processes import BenchError
 from tap_nexudus_usage import timestamps
 from tap_nexudus_usage.emission.records import DELETED_AT
-from tap_nexudus_usage.nexudus.entities import LEDGER
+from tap_nexudus_usage.nexudus.entities import ENTITIES, Entity
 
-DATE_TIMES = ("BookingFromTime", "BookingToTime", "CreatedOn", "UpdatedOn")
+Same = Callable[[Any], Any]
+"""Of a value, what all ways of writing it have in common."""
 
-Expected = dict[int, int]
-"""By Id, the fingerprint of the record: a ledger of records would take gigabytes."""
+Expected = Mapping[str, Mapping[int, int]]
+"""By stream and Id, the fingerprint of the record: a ledger of records would take gigabytes."""
 
 
 class _Line(msgspec.Struct):
     """A Singer message, as far as it is looked at."""
 
     type: str
+    stream: str = ""
     record: dict[str, Any] | None = None
 
 
-def record_id_of(record: bytes) -> int:
-    """The Id of a record in JSON."""
-    return int(msgspec.json.decode(record)["Id"])
-
-
-def expect(records: Iterable[bytes]) -> Expected:
-    """What has to come, from the ledger's records in JSON."""
+def expect(entity: Entity, records: Iterable[bytes]) -> dict[int, int]:
+    """What has to come of an entity, from its records in JSON."""
+    same_of = _SAME[entity.stream]
     parsed = map(msgspec.json.decode, records)
-    return {record["Id"]: fingerprint(record) for record in parsed}
+    return {record["Id"]: fingerprint(record, same_of) for record in parsed}
 
 
-def fingerprint(record: Mapping[str, Any]) -> int:
+def fingerprint(record: Mapping[str, Any], same_of: Mapping[str, Same]) -> int:
     """The same for all ways of writing the same record, in this process.
 
-    The tap makes date-times canonical and undocumented fields JSON text; others leave them.
+    The tap makes date-times canonical and undocumented fields JSON text, and keeps all digits of a
+    decimal; others leave them, and write decimals as floats.
     """
     same = {name: value for name, value in record.items() if name != DELETED_AT}
-    for name in DATE_TIMES:
+    for name, of in same_of.items():
         if same[name] is not None:
-            same[name] = timestamps.canonical(same[name])
-    for name in LEDGER.json_text_fields:
-        if isinstance(same[name], str):
-            same[name] = json.loads(same[name])
+            same[name] = of(same[name])
     return hash(msgspec.json.encode(same, order="deterministic"))
+
+
+def _parsed(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _same_of(entity: Entity) -> dict[str, Same]:
+    """By field, what makes values the same that are written otherwise."""
+    fields = dict(entity.schema()["properties"])
+    del fields[DELETED_AT]
+    date_times = [name for name, field in fields.items() if field.get("format") == "date-time"]
+    numbers = [name for name, field in fields.items() if "number" in field["type"]]
+    return {
+        **dict.fromkeys(date_times, timestamps.canonical),
+        **dict.fromkeys(numbers, float),
+        **dict.fromkeys(entity.json_text_fields, _parsed),
+    }
+
+
+_SAME = {entity.stream: _same_of(entity) for entity in ENTITIES}
 
 
 def check(output: Path, expected: Expected) -> bytes:
     """Raise BenchError unless each record expected is there once, and no other; the STATE lines."""
-    missing = dict(expected)
+    missing = {stream: dict(records) for stream, records in expected.items()}
     states = []
     for line in _lines(output):
         message = msgspec.json.decode(line, type=_Line)
@@ -63,14 +79,18 @@ def check(output: Path, expected: Expected) -> bytes:
             states.append(line)
         if message.record is None:
             continue
-        record_id = message.record["Id"]
-        if record_id not in missing:
-            again = "a second time" if record_id in expected else "although not expected"
-            raise BenchError(_words(output, f"holds Id {record_id} {again}"))
-        if missing.pop(record_id) != fingerprint(message.record):
-            raise BenchError(_words(output, f"holds Id {record_id} otherwise than the ledger"))
-    if missing:
-        raise BenchError(_words(output, f"lacks {len(missing)} records, Id {min(missing)} first"))
+        stream, record_id = message.stream, message.record["Id"]
+        what = f"{stream} Id {record_id}"
+        if record_id not in missing.get(stream, {}):
+            again = record_id in expected.get(stream, {})
+            when = "a second time" if again else "although not expected"
+            raise BenchError(_words(output, f"holds {what} {when}"))
+        if missing[stream].pop(record_id) != fingerprint(message.record, _SAME[stream]):
+            raise BenchError(_words(output, f"holds {what} otherwise than the sandbox"))
+    for stream, ids in missing.items():
+        if ids:
+            what = f"lacks {len(ids)} records of {stream}, Id {min(ids)} first"
+            raise BenchError(_words(output, what))
     return b"".join(states)
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.allowance import shares_used
-from bench.checking import Expected, check, expect, last_state, record_id_of
+from bench.checking import Expected, check, expect, last_state
 from bench.processes import run
 from bench.results import Alone, Result, Runs, Sample, set_ratios
 from bench.server import Server, serve
 from bench.workloads import CONTENDERS, Contender, Workload
+from tap_nexudus_usage.nexudus.entities import LEDGER
 from tap_nexudus_usage.sandbox.tokens import User
 
 START_UP: Mapping[str, Sequence[str]] = {
@@ -100,15 +101,15 @@ def measure(workload: Workload, *, python: str, repeat: int, folder: Path) -> Re
     running = [contender for contender, why in why_not.items() if why is None]
     with serve(workload) as server:
         arena = Arena(workload, server, folder, python)
-        records = server.records()
-        ids = list(map(record_id_of, records))
+        expected: Expected = {LEDGER.stream: expect(LEDGER, server.records(LEDGER))}
+        ids = list(expected[LEDGER.stream])
         arena.write_configs(ids)
-        expected = expect(records)
         states: dict[Contender, Path | None] = dict.fromkeys(running)
         if workload.changes is not None:
             states = {contender: arena.first_state(contender, expected) for contender in running}
             changed = ids[:: len(ids) // max(workload.changes, 1)][: workload.changes]
-            expected = expect([server.change(record_id, CreditUsed=999) for record_id in changed])
+            records = [server.change(record_id, CreditUsed=999) for record_id in changed]
+            expected = {LEDGER.stream: expect(LEDGER, records)}
         for _ in range(1 if workload.once else repeat):
             for contender in running:
                 runs[contender].samples.append(arena.run(contender, expected, states[contender]))

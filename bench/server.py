@@ -16,14 +16,13 @@ from typing import Any
 import msgspec
 
 from bench.workloads import Workload
-from tap_nexudus_usage.nexudus.entities import LEDGER
+from tap_nexudus_usage.nexudus.entities import LEDGER, Entity
 
 COMMAND = Path(sys.executable).with_name("nexudus-sandbox")
 STOP_AFTER = 4 * 3_600
 """Seconds; only for a bench that was killed."""
 LONGEST_START = 60.0
 """Seconds."""
-RECORDS = f"/control/{LEDGER.stream}/records"
 
 
 @dataclass(frozen=True)
@@ -32,13 +31,13 @@ class Server:
 
     url: str
 
-    def records(self) -> list[msgspec.Raw]:
+    def records(self, entity: Entity) -> list[msgspec.Raw]:
         """All records, each as its JSON."""
-        return msgspec.json.decode(self._call("GET", RECORDS), type=list[msgspec.Raw])
+        return msgspec.json.decode(self._call("GET", _path(entity)), type=list[msgspec.Raw])
 
     def change(self, record_id: int, **fields: Any) -> bytes:
-        """Change a record; its JSON as it is now."""
-        return self._call("PATCH", f"{RECORDS}/{record_id}", json.dumps(fields).encode())
+        """Change a record of the ledger; its JSON as it is now."""
+        return self._call("PATCH", f"{_path(LEDGER)}/{record_id}", json.dumps(fields).encode())
 
     def forget_calls(self) -> None:
         """Count from 0 again, with the throttle's whole allowance."""
@@ -58,6 +57,10 @@ class Server:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=300) as answer:
             return bytes(answer.read())
+
+
+def _path(entity: Entity) -> str:
+    return f"/control/{entity.stream}/records"
 
 
 @contextlib.contextmanager

@@ -9,16 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from conftest import Bench
-from outcomes import STREAM
 
 from bench.allowance import shares_used
-from bench.checking import check, expect, last_state
+from bench.checking import Expected, check, expect, last_state
 from bench.processes import BenchError, run
 from bench.results import COLUMNS
 from bench.workloads import ALL, QUICK
+from tap_nexudus_usage.nexudus.entities import ALLOWANCES, LEDGER, Entity
+from tap_nexudus_usage.sandbox import literals
 
 PROJECT = Path(__file__).parents[1]
 
@@ -61,48 +61,70 @@ def test_workloads_have_names_of_their_own() -> None:
     assert len({workload.name for workload in ALL}) == len(ALL)
 
 
-def rows_of(bench: Bench) -> list[dict[str, Any]]:
-    return [dict(bench.ledger.get(record_id) or {}) for record_id in bench.ledger]
+Rows = dict[Entity, list[dict[str, Any]]]
 
 
-def output_of(rows: list[dict[str, Any]], folder: Path) -> Path:
+@pytest.fixture
+def both(make_bench: Callable[..., Bench]) -> Bench:
+    return make_bench(allowances=20)
+
+
+def rows_of(bench: Bench) -> Rows:
+    tables = {entity: bench.world.table(entity) for entity in (LEDGER, ALLOWANCES)}
+    return {
+        entity: [dict(table.get(record_id) or {}) for record_id in table]
+        for entity, table in tables.items()
+    }
+
+
+def expect_all(sent: Rows) -> Expected:
+    return {e.stream: expect(e, map(literals.encode, rows)) for e, rows in sent.items()}
+
+
+def output_of(written: Rows, folder: Path) -> Path:
     messages: list[dict[str, Any]] = [
-        {"type": "RECORD", "stream": STREAM, "record": row} for row in rows
+        {"type": "RECORD", "stream": entity.stream, "record": row}
+        for entity, rows in written.items()
+        for row in rows
     ]
-    state = {"type": "STATE", "value": {"at": len(rows)}}
+    state = {"type": "STATE", "value": {"at": len(messages)}}
     output = folder / "contender.jsonl"
-    output.write_bytes(b"".join(msgspec.json.encode(m) + b"\n" for m in [*messages, state]))
+    output.write_bytes(b"".join(literals.encode(m) + b"\n" for m in [*messages, state]))
     return output
 
 
-def test_the_same_records_written_otherwise_are_right(bench: Bench, tmp_path: Path) -> None:
-    rows = rows_of(bench)
-    expected = expect(map(msgspec.json.encode, rows))
-    as_the_tap_writes_them = [bench.expected(record_id) for record_id in bench.ledger]
+def test_the_same_records_written_otherwise_are_right(both: Bench, tmp_path: Path) -> None:
+    rows = rows_of(both)
+    expected = expect_all(rows)
+    backwards = {entity: rows[entity][::-1] for entity in (ALLOWANCES, LEDGER)}
+    as_the_tap_writes_them = {
+        entity: [both.expected(row["Id"], entity) for row in rows[entity]] for entity in rows
+    }
+    as_floats: Rows = json.loads(literals.encode(rows[ALLOWANCES]))
 
-    for written in (rows, rows[::-1], as_the_tap_writes_them):
+    for written in (rows, backwards, as_the_tap_writes_them, {**rows, ALLOWANCES: as_floats}):
         states = check(output_of(written, tmp_path), expected)
-        assert json.loads(last_state(states)) == {"at": len(rows)}
+        assert json.loads(last_state(states)) == {"at": 40}
 
 
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda rows: rows.pop(), "lacks 1 records"),
-        (lambda rows: rows.append(rows[0]), "a second time"),
-        (lambda rows: rows.append({**rows[0], "Id": 5}), "although not expected"),
-        (lambda rows: rows[0].update(CreditUsed=12_345), "otherwise than the ledger"),
-        (lambda rows: rows[0].update(UpdatedOn="2025-01-01T00:00:00.1Z"), "otherwise"),
+        (lambda rows: rows[LEDGER].pop(), "lacks 1 records"),
+        (lambda rows: rows[LEDGER].append(rows[LEDGER][0]), "a second time"),
+        (lambda rows: rows[LEDGER].append({**rows[LEDGER][0], "Id": 5}), "although not expected"),
+        (lambda rows: rows[LEDGER][0].update(CreditUsed=12_345), "otherwise than the sandbox"),
+        (lambda rows: rows[LEDGER][0].update(UpdatedOn="2025-01-01T00:00:00.1Z"), "otherwise"),
+        (lambda rows: rows.pop(ALLOWANCES), "lacks 20 records of coworker_extra_services"),
+        (lambda rows: rows[ALLOWANCES][0].update(Price=12.11), "otherwise than the sandbox"),
+        (lambda rows: rows[LEDGER].append(rows[ALLOWANCES].pop()), "although not expected"),
     ],
 )
 def test_wrong_output_is_not_counted(
-    bench: Bench,
-    tmp_path: Path,
-    spoil: Callable[[list[dict[str, Any]]], object],
-    words: str,
+    both: Bench, tmp_path: Path, spoil: Callable[[Rows], object], words: str
 ) -> None:
-    rows = rows_of(bench)
-    expected = expect(map(msgspec.json.encode, rows))
+    rows = rows_of(both)
+    expected = expect_all(rows)
     spoil(rows)
 
     with pytest.raises(BenchError, match=words):
