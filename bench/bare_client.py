@@ -1,4 +1,7 @@
-"""Reads as the contenders do, over one connection, and throws all away: how fast the sandbox is."""
+"""Reads a ledger as the contenders do, over one connection, and throws all away.
+
+So it shows how fast the sandbox is.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from bench.floor import BEGINNING, SEARCH, SINCE, urls
+from bench.floor import BEGINNING, LEDGER, urls
 
 STAMP = b'"UpdatedOn":"'
 TO_THE_MINUTE = len("2025-01-15T10:30")
@@ -29,11 +32,11 @@ def bodies(connection: HTTPConnection, config: dict[str, Any]) -> Iterator[bytes
         return connection.getresponse().read()
 
     if "record_ids" in config:
-        yield from map(get, urls(config["record_ids"], config["batch_size"]))
+        yield from map(get, urls(LEDGER, config["record_ids"], config["batch_size"]))
         return
     since = BEGINNING
     while True:
-        yield (body := get(f"{SEARCH}&{SINCE}={since}"))
+        yield (body := get(LEDGER.search(since)))
         if b'"HasNextPage":true' not in body:
             break
         last = body.rindex(STAMP) + len(STAMP)

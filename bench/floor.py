@@ -15,17 +15,35 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import requests
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.poolmanager import pool_classes_by_scheme
 
-STREAM = "coworker_extra_service_use_histories"
-PATH = "/api/billing/coworkerextraserviceusehistories"
-SEARCH = f"{PATH}?page=1&size=1000&orderBy=UpdatedOn&dir=0"
-SINCE = "from_CoworkerExtraServiceUseHistory_UpdatedOn"
+
+class Entity(NamedTuple):
+    """What is read, and where."""
+
+    name: str
+    stream: str
+    path: str
+
+    def search(self, since: str) -> str:
+        """What to get: a page of all that was updated since a minute."""
+        search = f"{self.path}?page=1&size=1000&orderBy=UpdatedOn&dir=0"
+        return f"{search}&from_{self.name}_UpdatedOn={since}"
+
+
+LEDGER = Entity(
+    "CoworkerExtraServiceUseHistory",
+    "coworker_extra_service_use_histories",
+    "/api/billing/coworkerextraserviceusehistories",
+)
+ALLOWANCES = Entity(
+    "CoworkerExtraService", "coworker_extra_services", "/api/billing/coworkerextraservices"
+)
 BEGINNING = "1753-01-01T00:00"
 PATH_LIMIT = 1_950
 """Characters, of the 2,000 that a URL may have."""
@@ -92,33 +110,33 @@ class Api:
         return session
 
 
-def urls(ids: list[int], batch_size: int) -> Iterator[str]:
+def urls(entity: Entity, ids: list[int], batch_size: int) -> Iterator[str]:
     """What to get: as many Ids at once as fit."""
     if batch_size == 1:
-        yield from (f"{PATH}/{record_id}" for record_id in ids)
+        yield from (f"{entity.path}/{record_id}" for record_id in ids)
         return
     start = 0
     while batch := ids[start : start + batch_size]:
-        while len(url := f"{PATH}/?id=[{','.join(map(str, batch))}]") > PATH_LIMIT:
+        while len(url := f"{entity.path}/?id=[{','.join(map(str, batch))}]") > PATH_LIMIT:
             batch.pop()
         start += len(batch)
         yield url
 
 
-def by_id(api: Api, config: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The records of the configured Ids."""
+def by_id(api: Api, entity: Entity, ids: list[int], batch_size: int) -> Iterator[dict[str, Any]]:
+    """The records of some Ids."""
     with ThreadPoolExecutor(THREADS) as pool:
-        for found in pool.map(api.get, urls(config["record_ids"], config["batch_size"])):
+        for found in pool.map(api.get, urls(entity, ids, batch_size)):
             yield from [found] if isinstance(found, dict) else found
 
 
-def by_search(api: Api, since: str) -> Iterator[dict[str, Any]]:
+def by_search(api: Api, entity: Entity, since: str) -> Iterator[dict[str, Any]]:
     """All records updated since a minute; some come twice. One page is fetched ahead."""
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(api.get, f"{SEARCH}&{SINCE}={since}")
+        future = pool.submit(api.get, entity.search(since))
         while (page := future.result(600))["HasNextPage"]:
             last = minute(page["Records"][-1])
-            future = pool.submit(api.get, f"{SEARCH}&{SINCE}={last}")
+            future = pool.submit(api.get, entity.search(last))
             yield from page["Records"]
         yield from page["Records"]
 
@@ -133,6 +151,33 @@ def minute_before(moment: str) -> str:
     return (datetime.fromisoformat(moment) - LOOKBACK).isoformat(timespec="minutes")
 
 
+def noting(records: Iterator[dict[str, Any]], named: dict[int, None]) -> Iterator[dict[str, Any]]:
+    """The same records; which allowances they name is noted."""
+    for record in records:
+        named[record["CoworkerExtraServiceId"]] = None
+        yield record
+
+
+def write(
+    records: Iterator[dict[str, Any]], stream: str, bookmark: dict[str, Any], *, is_search: bool
+) -> None:
+    """Write RECORD lines of what isn't known yet, and remember it."""
+    emitted: dict[str, str] = bookmark.setdefault("emitted", {})
+    newest: str = bookmark.get("newest", "")
+    for record in records:
+        record_id, updated_on = str(record["Id"]), record["UpdatedOn"]
+        if emitted.get(record_id) != updated_on:
+            message = {"type": "RECORD", "stream": stream, "record": record}
+            sys.stdout.write(json.dumps(message) + "\n")
+            emitted[record_id] = updated_on
+            newest = max(newest, updated_on[:16])
+    bookmark["newest"] = newest
+    if is_search and newest:
+        horizon = minute_before(newest)
+        kept = {key: stamp for key, stamp in emitted.items() if stamp[:16] >= horizon}
+        bookmark["emitted"] = kept
+
+
 def main() -> None:
     """Write RECORD lines and a STATE, as a tap would."""
     parser = argparse.ArgumentParser()
@@ -141,27 +186,24 @@ def main() -> None:
     args = parser.parse_args()
     config = json.loads(args.config.read_text(encoding="utf-8"))
     state = json.loads(args.state.read_text(encoding="utf-8")) if args.state else {}
-    bookmark = state.get("bookmarks", {}).get(STREAM, {})
-    emitted: dict[str, str] = bookmark.get("emitted", {})
-    newest: str = bookmark.get("newest", "")
+    bookmarks = state.setdefault("bookmarks", {})
 
     api = Api(config)
-    if "record_ids" in config:
-        records = by_id(api, config)
-    else:
-        records = by_search(api, minute_before(newest) if newest else BEGINNING)
-    for record in records:
-        record_id, updated_on = str(record["Id"]), record["UpdatedOn"]
-        if emitted.get(record_id) != updated_on:
-            message = {"type": "RECORD", "stream": STREAM, "record": record}
-            sys.stdout.write(json.dumps(message) + "\n")
-            emitted[record_id] = updated_on
-            newest = max(newest, updated_on[:16])
-    if "record_ids" not in config and newest:
-        horizon = minute_before(newest)
-        emitted = {key: stamp for key, stamp in emitted.items() if stamp[:16] >= horizon}
-    value = {"bookmarks": {STREAM: {"newest": newest, "emitted": emitted}}}
-    sys.stdout.write(json.dumps({"type": "STATE", "value": value}) + "\n")
+    ids = config.get("record_ids")
+    entities = (LEDGER, ALLOWANCES) if config["with_allowances"] else (LEDGER,)
+    for entity in entities:
+        bookmark = bookmarks.setdefault(entity.stream, {})
+        if ids is not None:
+            records = by_id(api, entity, ids, config["batch_size"])
+        else:
+            newest = bookmark.get("newest")
+            records = by_search(api, entity, minute_before(newest) if newest else BEGINNING)
+        named: dict[int, None] = {}
+        if entity is not entities[-1]:
+            records = noting(records, named)
+        write(records, entity.stream, bookmark, is_search=ids is None)
+        ids = None if ids is None else list(named)
+    sys.stdout.write(json.dumps({"type": "STATE", "value": state}) + "\n")
 
 
 if __name__ == "__main__":

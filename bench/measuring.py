@@ -14,7 +14,7 @@ from bench.processes import run
 from bench.results import Alone, Result, Runs, Sample, set_ratios
 from bench.server import Server, serve
 from bench.workloads import CONTENDERS, Contender, Workload
-from tap_nexudus_usage.nexudus.entities import LEDGER
+from tap_nexudus_usage.nexudus.entities import ALLOWANCES, LEDGER
 from tap_nexudus_usage.sandbox.tokens import User
 
 START_UP: Mapping[str, Sequence[str]] = {
@@ -78,9 +78,27 @@ class Arena:
         }
         if workload.by == "id":
             config["record_ids"] = list(ids)
-        others = {**config, "time_scale": workload.time_scale or 1.0}
+        others = {
+            **config,
+            "time_scale": workload.time_scale or 1.0,
+            "with_allowances": workload.allowances is not None,
+        }
         for name, content in {"tap": config, "others": others}.items():
             (self.folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+
+    def write_catalog(self) -> None:
+        """Write the catalog that discovery gives, with all streams selected."""
+        file = self._catalog
+        run([self.python, "-m", "tap_nexudus_usage", "--discover"], file)
+        catalog = json.loads(file.read_text(encoding="utf-8"))
+        for stream in catalog["streams"]:
+            (root,) = (item for item in stream["metadata"] if not item["breadcrumb"])
+            root["metadata"]["selected"] = True
+        file.write_text(json.dumps(catalog), encoding="utf-8")
+
+    @property
+    def _catalog(self) -> Path:
+        return self.folder / "catalog.json"
 
     def _command(self, contender: Contender) -> list[str]:
         scale = self.workload.time_scale
@@ -91,7 +109,10 @@ class Arena:
             "by-the-book": ["bench.by_the_book"],
         }
         config = self.folder / ("tap.json" if contender == "tap" else "others.json")
-        return [self.python, "-m", *modules[contender], "--config", str(config)]
+        command = [self.python, "-m", *modules[contender], "--config", str(config)]
+        if contender == "tap" and self.workload.allowances is not None:
+            command += ["--catalog", str(self._catalog)]
+        return command
 
 
 def measure(workload: Workload, *, python: str, repeat: int, folder: Path) -> Result:
@@ -101,7 +122,11 @@ def measure(workload: Workload, *, python: str, repeat: int, folder: Path) -> Re
     running = [contender for contender, why in why_not.items() if why is None]
     with serve(workload) as server:
         arena = Arena(workload, server, folder, python)
-        expected: Expected = {LEDGER.stream: expect(LEDGER, server.records(LEDGER))}
+        if workload.allowances is not None:
+            arena.write_catalog()
+            if workload.by == "id":
+                server.let_none_be_gone()
+        expected = _all(workload, server)
         ids = list(expected[LEDGER.stream])
         arena.write_configs(ids)
         states: dict[Contender, Path | None] = dict.fromkeys(running)
@@ -117,11 +142,21 @@ def measure(workload: Workload, *, python: str, repeat: int, folder: Path) -> Re
                     runs[contender].allowance = shares_used(server.calls())
         set_ratios(list(runs.values()))
         result = Result(workload.name, workload.records, workload.by, list(runs.values()))
-        if workload.is_about_cpu and workload.changes is None:
+        if workload.is_about_cpu and workload.changes is None and workload.allowances is None:
             calls, seconds = arena.sandbox_alone()
             share = seconds / runs["floor"].median.wall
             result.sandbox = Alone(calls / seconds, workload.records / seconds, share)
     return result
+
+
+def _all(workload: Workload, server: Server) -> Expected:
+    """What a first read brings."""
+    expected = {LEDGER.stream: expect(LEDGER, server.records(LEDGER))}
+    if workload.allowances is not None:
+        allowances = expect(ALLOWANCES, server.records(ALLOWANCES))
+        read = server.named().values() if workload.by == "id" else allowances
+        expected[ALLOWANCES.stream] = {record_id: allowances[record_id] for record_id in read}
+    return expected
 
 
 def measure_start_up(*, python: str, repeat: int, folder: Path) -> list[Runs]:

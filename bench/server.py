@@ -10,13 +10,14 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from bench.workloads import Workload
-from tap_nexudus_usage.nexudus.entities import LEDGER, Entity
+from tap_nexudus_usage.nexudus.entities import ALLOWANCES, LEDGER, Entity
 
 COMMAND = Path(sys.executable).with_name("nexudus-sandbox")
 STOP_AFTER = 4 * 3_600
@@ -38,6 +39,20 @@ class Server:
     def change(self, record_id: int, **fields: Any) -> bytes:
         """Change a record of the ledger; its JSON as it is now."""
         return self._call("PATCH", f"{_path(LEDGER)}/{record_id}", json.dumps(fields).encode())
+
+    def named(self) -> dict[int, int]:
+        """By the Id of each record of the ledger, that of the allowance that it names."""
+        ledger = map(msgspec.json.decode, self.records(LEDGER))
+        return {record["Id"]: record["CoworkerExtraServiceId"] for record in ledger}
+
+    def let_none_be_gone(self) -> None:
+        """Let the ledger name allowances only that exist: others cost calls to make sure of."""
+        named = self.named()
+        existing = {msgspec.json.decode(record)["Id"] for record in self.records(ALLOWANCES)}
+        others = cycle(sorted(existing.intersection(named.values())))
+        for record_id, allowance_id in named.items():
+            if allowance_id not in existing:
+                self.change(record_id, CoworkerExtraServiceId=next(others))
 
     def forget_calls(self) -> None:
         """Count from 0 again, with the throttle's whole allowance."""
@@ -69,7 +84,8 @@ def serve(workload: Workload) -> Iterator[Server]:
     scale = workload.time_scale
     throttle = ["--no-throttle"] if scale is None else ["--throttle", "--time-scale", str(scale)]
     command = [str(COMMAND), "--records", str(workload.records), "--latency", str(workload.latency)]
-    command += [*throttle, "--stop-after", str(STOP_AFTER)]
+    command += ["--allowances", str(workload.allowances or 0), *throttle]
+    command += ["--stop-after", str(STOP_AFTER)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             if process.stdout is None:
