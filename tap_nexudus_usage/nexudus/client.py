@@ -203,6 +203,9 @@ class NexudusClient:
     @property
     def _role_to_search(self) -> str:
         entity = self._entity
+        if entity.named_by is not None:
+            # To configure Ids, which are another entity's, would narrow that one.
+            return f"{entity.list_role} (search)"
         return f"{entity.list_role} (search); with {entity.read_role} alone, set record_ids"
 
     def _get_many_url(self, record_ids: Collection[int], form: GetManyForm) -> str:
