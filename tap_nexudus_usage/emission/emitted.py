@@ -38,14 +38,17 @@ class Emitted:
         except (AttributeError, TypeError, ValueError):
             message = "The state can't be understood; restore it, or start over without one"
             raise SettingsError(message) from None
-        was_read_by_id = state.get("read_by") == "id"
+        read_by = state.get("read_by")
         state.clear()
         state["replication_key"] = replication_key
         if bookmark is not None:
             state["replication_key_value"] = bookmark
         state["emitted"] = emitted
+        if read_by in ("id", "search"):
+            # What ends before a read begins leaves it as true as it was.
+            state["read_by"] = read_by
         self._state = state
-        self._was_read_by_id = was_read_by_id
+        self._was_read_by_id = read_by == "id"
         self._lookback: timedelta | None = None
         self._bookmark_at_start: str | None = None
         self._prune_at = PRUNE_EVERY

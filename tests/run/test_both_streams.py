@@ -16,10 +16,12 @@ from tap_nexudus_usage.errors import (
     AccessError,
     LoginError,
     MissingRecordsError,
+    StoppedError,
     StreamsFailedError,
     UnansweredError,
 )
 from tap_nexudus_usage.nexudus.entities import ALLOWANCES, ENTITIES, LEDGER
+from tap_nexudus_usage.run.entity_run import EntityRun
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.tokens import User
 
@@ -392,3 +394,29 @@ def test_start_date_and_lookback_are_of_both(bench: Bench) -> None:
 
     assert all(record["UpdatedOn"] >= start for record in run.records)
     assert len(records(run, ALLOWANCES.stream)) == sum(stamp >= start for stamp in stamps)
+
+
+@pytest.mark.parametrize("ending", ["fails", "is stopped"])
+def test_what_ends_before_the_allowances_begin_leaves_their_state(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    # Else a later search would begin at a bookmark that covers the Ids named by then only.
+    first = bench.read(catalog=ALLOWANCES_ONLY)
+    fault = Fault(status=401, streams=(STREAM,), times=None)
+    with monkeypatch.context() as patch:
+        if ending == "fails":
+            bench.world.faults.append(fault)
+        else:
+            patch.setattr(EntityRun, "_make_sure_of_names", _stop)
+        second = bench.run(catalog=ALLOWANCES_ONLY, state=first.state)
+    bench.world.faults.clear()
+
+    third = bench.read(catalog=ALLOWANCES_ONLY, state=second.state, record_ids=None)
+
+    assert second.error is not None
+    assert second.state == first.state
+    assert {*first.ids, *third.ids} == set(bench.allowances)
+
+
+def _stop(_: EntityRun) -> None:
+    raise StoppedError
