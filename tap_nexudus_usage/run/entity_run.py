@@ -11,6 +11,7 @@ from typing import Any
 from tap_nexudus_usage.emission.due import Emission, Rules
 from tap_nexudus_usage.emission.emitted import Emitted
 from tap_nexudus_usage.emission.records import RecordShape
+from tap_nexudus_usage.errors import TapError
 from tap_nexudus_usage.nexudus.entities import Entity
 from tap_nexudus_usage.run.run import Run
 from tap_nexudus_usage.run.ways import Reading
@@ -63,7 +64,7 @@ class EntityRun:
         Raises TapError, Terminated.
         """
         run, entity = self._run, self._entity
-        self._make_sure_of_names()
+        unnamed = self._make_sure_of_names()
         asked = run.asked(entity)
         if asked is not None and not asked.are_all:
             logger.warning(
@@ -101,16 +102,27 @@ class EntityRun:
             if self._replaces_table:
                 self.is_complete = reading.is_complete(run.on_poll)
         emission.finish()
+        if unnamed is not None:
+            raise unnamed
 
-    def _make_sure_of_names(self) -> None:
-        """Read the records that name the Ids of this entity, unless this run has read them."""
+    def _make_sure_of_names(self) -> TapError | None:
+        """Read the records that name the Ids of this entity, unless this run has read them.
+
+        Returns why not all of them could be read: those that could name Ids all the same.
+        """
         run, named_by = self._run, self._entity.named_by
         if not run.settings.record_ids or named_by is None or run.named.was_begun(named_by.entity):
-            return
+            return None
         source = named_by.entity
         # Nobody selected it, so what it lacks isn't told as loudly.
         rules = replace(self._rules, on_missing_record="warn", on_invalid_record="warn")
         reading = EntityRun(run, source, source.schema(), {}, rules=rules)
-        with closing(reading.records()) as records:
-            for _ in records:
-                pass
+        try:
+            with closing(reading.records()) as records:
+                for _ in records:
+                    pass
+        except TapError as error:
+            if error.concerns_all:
+                raise
+            return error
+        return None

@@ -420,3 +420,17 @@ def test_what_ends_before_the_allowances_begin_leaves_their_state(
 
 def _stop(_: EntityRun) -> None:
     raise StoppedError
+
+
+def test_a_use_that_fails_costs_no_other_allowance_where_the_ledger_is_deselected(
+    bench: Bench,
+) -> None:
+    failing, *others = bench.ledger
+    bench.world.faults.append(Fault(ids=[failing], streams=(STREAM,), times=None))
+    names = [(bench.ledger.get(i) or {})["CoworkerExtraServiceId"] for i in others]
+
+    run = bench.run(catalog=ALLOWANCES_ONLY, max_retries=1)
+
+    assert isinstance(run.error, UnansweredError)
+    assert str(failing) in str(run.error)
+    assert {*run.ids} == {i for i in names if bench.allowances.get(i) is not None}
