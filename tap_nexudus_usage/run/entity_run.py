@@ -82,7 +82,7 @@ class EntityRun:
             emission,
             asked,
             names=run.named.fields(entity),
-            replaces_table=self._replaces_table,
+            decides_on_table=run.decides_on_table(entity),
         )
         run.named.begin(entity)
         total = None if asked is None else len(asked.record_ids)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from tap_nexudus_usage.errors import StreamsFailedError, TapError
@@ -29,14 +29,16 @@ class Run:
         entities: Sequence[Entity],
         connection: Connection,
         progress: Progress,
+        replaced: Collection[Entity],
     ) -> None:
-        """`entities` are those to be read, in this order."""
+        """`entities` are those to be read, in this order; `replaced` as in `running`."""
         self.connection = connection
         self.progress = progress
         self.named = Named(entities)
         self.on_answer: OnAnswer = _ignore
         self._surroundings = surroundings
         self._entities = entities
+        self._replaced = replaced
         self._failures: dict[Entity, TapError] = {}
 
     @property
@@ -51,6 +53,14 @@ class Run:
         if entity.named_by is None:
             return Asked(self.settings.record_ids)
         return self.named.asked(entity)
+
+    def decides_on_table(self, entity: Entity) -> bool:
+        """Whether a record of an entity that doesn't come may cost rows of a target's tables.
+
+        These are its own, and those that it is the one to name.
+        """
+        sources = {e.named_by.entity for e in self._replaced if e.named_by is not None}
+        return entity in self._replaced or entity in sources
 
     def raise_if_stopped(self) -> None:
         """Raise Terminated where a signal has asked for the end."""
@@ -81,9 +91,12 @@ class Run:
 
 
 @contextmanager
-def running(surroundings: Surroundings, entities: Sequence[Entity]) -> Iterator[Run]:
+def running(
+    surroundings: Surroundings, entities: Sequence[Entity], replaced: Collection[Entity] = ()
+) -> Iterator[Run]:
     """A run that reads some entities; when it is left, no call is begun any more.
 
+    Of those `replaced`, a target may delete what it has besides the records of a complete read.
     Raises the TapError of what couldn't be read, and SettingsError where what the environment says
     of the way to the API can't be used.
     """
@@ -92,7 +105,7 @@ def running(surroundings: Surroundings, entities: Sequence[Entity]) -> Iterator[
         run.on_answer(endpoint, status, seconds)
 
     with surroundings.connect(on_answer) as connection, Progress(connection) as progress:
-        run = Run(surroundings, entities, connection, progress)
+        run = Run(surroundings, entities, connection, progress, replaced)
         yield run
     run.finish()
 

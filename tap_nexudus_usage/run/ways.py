@@ -37,13 +37,13 @@ class Reading:
         asked: Asked | None,
         *,
         names: Mapping[str, dict[int, None]],
-        replaces_table: bool,
+        decides_on_table: bool,
     ) -> None:
         """`emission` decides what is due, by what is in `emitted`.
 
         `asked`: the Ids to read, None where to search. `names`: fields that name Ids of other
-        entities, and where to put those. `replaces_table`: what isn't emitted may be deleted from
-        the target.
+        entities, and where to put those. `decides_on_table`: what doesn't come, or what it would
+        have named, may be deleted from the target.
         """
         self._settings = settings
         self._client = client
@@ -51,7 +51,7 @@ class Reading:
         self._emission = emission
         self._asked = asked
         self._names = names
-        self._replaces_table = replaces_table
+        self._decides_on_table = decides_on_table
         self._search: Search | None = None
 
     def records(self, on_poll: OnPoll) -> Generator[dict[str, Any] | None, None, None]:
@@ -110,7 +110,7 @@ class Reading:
         """Whether the absence of this Id has consequences beyond a line in the log."""
         told = self._settings.rules.on_missing_record
         return (
-            self._replaces_table
+            self._decides_on_table
             or told == "fail"
             or (told == "tombstone" and record_id in self._emitted)
         )

@@ -90,6 +90,11 @@ class EntityStream(Stream):
         return self.replication_method == REPLICATION_FULL_TABLE
 
     @property
+    def replaces_table(self) -> bool:
+        """Whether a target is told to delete what it has besides the records of a sync."""
+        return self._is_full_table and bool(self.emit_activate_version_messages)
+
+    @property
     @override
     def metadata(self) -> MetadataMapping:
         """The SDK's, but the mark of a tombstone can't be deselected: it would blank a row."""

@@ -89,8 +89,9 @@ class TapNexudusUsage(Tap):
         if self._run is not None:
             yield self._run
             return
-        selected = [stream.entity for stream in streams if stream.selected]
-        with running(self._surroundings, selected) as run:
+        selected = [stream for stream in streams if stream.selected]
+        replaced = [stream.entity for stream in selected if stream.replaces_table]
+        with running(self._surroundings, [s.entity for s in selected], replaced) as run:
             self._run = run
             try:
                 yield run

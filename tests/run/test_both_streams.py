@@ -23,6 +23,7 @@ from tap_nexudus_usage.errors import (
 from tap_nexudus_usage.nexudus.entities import ALLOWANCES, ENTITIES, LEDGER
 from tap_nexudus_usage.run.entity_run import EntityRun
 from tap_nexudus_usage.sandbox.faults import Fault
+from tap_nexudus_usage.sandbox.tenant import Tenant
 from tap_nexudus_usage.sandbox.tokens import User
 
 ROLES = {role for entity in ENTITIES for role in (entity.read_role, entity.list_role)}
@@ -434,3 +435,36 @@ def test_a_use_that_fails_costs_no_other_allowance_where_the_ledger_is_deselecte
     assert isinstance(run.error, UnansweredError)
     assert str(failing) in str(run.error)
     assert {*run.ids} == {i for i in names if bench.allowances.get(i) is not None}
+
+
+@pytest.mark.parametrize("streams", [(ALLOWANCES.stream,), (STREAM, ALLOWANCES.stream)])
+def test_a_full_table_deletes_no_allowance_for_a_use_that_get_many_keeps_back(
+    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, streams: tuple[str, ...]
+) -> None:
+    kept_back: set[int] = set()
+    shows = Tenant.shows
+
+    def show(tenant: Tenant, record: bytes, *, in_array: bool = False, **where: bool) -> bytes:
+        is_kept_back = in_array and json.loads(record)["Id"] in kept_back
+        return b"null" if is_kept_back else shows(tenant, record, in_array=in_array, **where)
+
+    monkeypatch.setattr(Tenant, "shows", show)
+    bench = make_bench(100, allowances=90)
+    record_ids = list(bench.ledger)
+    allowance = bench.allowances.insert()["Id"]
+    bench.ledger.change(record_ids[-1], CoworkerExtraServiceId=allowance)
+    # So many that get one is asked about some of them only, where nothing depends on it.
+    for record_id in record_ids[:40]:
+        bench.ledger.delete(record_id)
+    kept_back.add(record_ids[-1])
+    catalog = catalog_of(*streams)
+    for entry in catalog["streams"]:
+        if entry["stream"] == ALLOWANCES.stream:
+            entry["replication_method"] = "FULL_TABLE"
+
+    run = bench.read(
+        catalog=catalog, record_ids=record_ids, emit_activate_version_messages=True, batch_size=50
+    )
+
+    assert run.messages[-1]["type"] == "ACTIVATE_VERSION"
+    assert allowance in ids(run, ALLOWANCES.stream)
