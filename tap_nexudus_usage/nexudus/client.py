@@ -167,6 +167,7 @@ class NexudusClient:
         size: int,
         order_by: str = "UpdatedOn",
         direction: str,
+        tries: int | None = None,
     ) -> Page:
         """A page, counted from 1, of the records updated from `since` to `until`, both included.
 
@@ -191,6 +192,7 @@ class NexudusClient:
                 f"{self._entity.path}?page=",
                 f"{self._url}?{urlencode(query, safe=':')}",
                 lambda body: pages.parse(body, page, size),
+                tries,
             )
         except RefusalError as refusal:
             raise _error(refusal, self._role_to_search) from refusal

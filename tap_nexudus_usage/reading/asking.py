@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import cached_property
 from itertools import takewhile
 
-from tap_nexudus_usage.errors import ApiError, UnansweredError
+from tap_nexudus_usage.errors import AccessError, ApiError, UnansweredError
 from tap_nexudus_usage.nexudus.client import NexudusClient
 from tap_nexudus_usage.nexudus.pages import Page, Record
 from tap_nexudus_usage.reading.id_set import key
@@ -22,6 +22,9 @@ DIRECTIONS = ("0", "1", "ascending")
 
 DESCENDING = {"0": "1", "1": "-1", "ascending": "descending"}
 """What descending is called where ascending is called so."""
+
+LAST_PAGE_TRIES = 3
+"""Tries of the last page on transient faults: there is another way to it."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ class Asking:
         self._client = client
         self.direction = DIRECTIONS[0]
         self._not_ascending: set[str] = set()
+        self._refuses_descending = False
 
     def first_page(self, bound: str) -> Answer:
         """The first page from `bound` on, in ascending order to the minute, which is what counts.
@@ -121,13 +125,17 @@ class Asking:
     def last_page(self, bound: str, size: int) -> Answer | None:
         """The last records from `bound` on, ascending; None where that can't be asked.
 
-        Its total is that of all from `bound` on.
+        Its total is that of all from `bound` on. Whatever fails may concern this order only, and is
+        raised by the next call where it doesn't; it isn't asked for again.
         """
+        if self._refuses_descending:
+            return None
         try:
-            page = self.page(bound, size=size, direction=DESCENDING[self.direction])
-        except UnansweredError:
-            raise
-        except ApiError:
+            page = self.page(
+                bound, size=size, direction=DESCENDING[self.direction], tries=LAST_PAGE_TRIES
+            )
+        except (AccessError, ApiError):
+            self._refuses_descending = True
             return None
         return Answer(bound, replace(page, records=page.records[::-1]))
 
@@ -188,6 +196,7 @@ class Asking:
         size: int | None = None,
         order_by: str = "UpdatedOn",
         direction: str | None = None,
+        tries: int | None = None,
     ) -> Page:
         """A page of any search; raises what `NexudusClient.search` raises."""
         return self._client.search(
@@ -197,6 +206,7 @@ class Asking:
             size=size or self.page_size,
             order_by=order_by,
             direction=direction or self.direction,
+            tries=tries,
         )
 
 

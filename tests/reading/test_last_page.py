@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 from conftest import Bench
+from starlette.requests import Request
+from starlette.responses import Response
 
+from tap_nexudus_usage.sandbox.api import EntityApi
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.tenant import offset
 from tap_nexudus_usage.sandbox.turmoil import Turmoil
@@ -86,3 +89,22 @@ def test_what_comes_meanwhile_is_read_all_the_same(make_search: Callable[..., Be
     bench.world.turmoil = Turmoil(ordered=[*[lambda _: None] * ASCENDING, add_many])
 
     assert sorted(bench.read().ids) == sorted(bench.ledger)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 500])
+def test_where_descending_is_refused_or_fails_for_ever_the_search_goes_on_without(
+    make_search: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    search = EntityApi.search
+
+    async def fail_descending(api: EntityApi, request: Request) -> Response:
+        if request.query_params["dir"] == "1":
+            return Response(status_code=status)
+        return await search(api, request)
+
+    monkeypatch.setattr(EntityApi, "search", fail_descending)
+    bench = make_search()
+
+    run = bench.read()
+
+    assert sorted(run.ids) == sorted(bench.ledger)
