@@ -90,7 +90,8 @@ class FurtherTest:
     def _check_search(self) -> Iterator[str]:
         page_size, start_date = self._settings.page_size, self._settings.rules.start_date
         start = BEGINNING if start_date is None else minute_of(start_date)
-        page = Asking(self._client, page_size).first_page(shift(start, -FARTHEST)).page
+        start = max(shift(start, -FARTHEST), BEGINNING)
+        page = Asking(self._client, page_size).first_page(start).page
         self._records = {key(record): record for record in page.records}
         self._pages = -(-page.total_items // max(len(page.records), 1)) + 1
         yield findings.of_records(page, page_size, start_date)

@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 from conftest import Bench, run_tap_with
 from outcomes import STREAM, Finished, catalog_of
+from starlette.requests import Request
+from starlette.responses import Response
 
 from tap_nexudus_usage.nexudus.entities import ALLOWANCES, ENTITIES
+from tap_nexudus_usage.reading.minutes import BEGINNING
+from tap_nexudus_usage.sandbox.api import EntityApi
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.tenant import offset
 from tap_nexudus_usage.sandbox.tokens import User
@@ -154,3 +158,22 @@ def test_nothing_personal_is_said_of_the_allowances(bench: Bench) -> None:
     assert texts
     for output in outputs:
         assert not [text for text in texts if text in output]
+
+
+def test_no_bound_is_asked_for_that_some_servers_fail_on(
+    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bounds: list[str] = []
+    search = EntityApi.search
+
+    async def note_bound(api: EntityApi, request: Request) -> Response:
+        query = request.query_params.items()
+        bounds.extend(bound for name, bound in query if name.startswith("from_"))
+        return await search(api, request)
+
+    monkeypatch.setattr(EntityApi, "search", note_bound)
+    bench = make_bench(300, allowances=200)
+
+    run_test(bench, STREAM, ALLOWANCES.stream, record_ids=None)
+
+    assert min(bounds) >= BEGINNING
