@@ -29,6 +29,6 @@ class Checkpoints:
 
 
 def entries(state: Mapping[str, Any]) -> int:
-    """How many entries the bookmarks of a state have together."""
-    bookmarks = state.get("bookmarks", {}).values()
-    return sum(len(bookmark.get("emitted") or ()) for bookmark in bookmarks)
+    """How many entries the bookmarks of a state have together; those of others may be anything."""
+    found = (bookmark.get("emitted") for bookmark in state.get("bookmarks", {}).values())
+    return sum(len(emitted) for emitted in found if isinstance(emitted, Mapping))

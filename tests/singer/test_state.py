@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Bench, run_measured, run_tap_with
@@ -20,6 +21,7 @@ from outcomes import STREAM, Finished
 from tap_server import LONGEST_WAIT
 
 from tap_nexudus_usage.errors import ApiError, SettingsError
+from tap_nexudus_usage.nexudus.entities import ALLOWANCES
 from tap_nexudus_usage.run import checkpoints
 from tap_nexudus_usage.sandbox.faults import Fault
 
@@ -297,3 +299,14 @@ def test_exit_code_zero_only_when_all_was_read(bench: Bench) -> None:
     bad = run_tap_with(bench.settings(record_ids=ids, on_missing_record="fail"))
     assert bad.code == 1
     assert bad.run.ids == list(bench.ledger)
+
+
+@pytest.mark.parametrize("emitted", [5, "x", [1], None, True])
+@pytest.mark.parametrize("stream", [ALLOWANCES.stream, "another_taps"])
+def test_the_bookmark_of_a_stream_that_is_not_read_is_passed_on_whatever_it_is(
+    bench: Bench, stream: str, emitted: Any
+) -> None:
+    run = bench.read(state={"bookmarks": {stream: {"emitted": emitted}}})
+
+    assert run.ids == list(bench.ledger)
+    assert run.state["bookmarks"][stream] == {"emitted": emitted}
