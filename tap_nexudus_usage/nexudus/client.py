@@ -18,7 +18,7 @@ from tap_nexudus_usage.errors import (
 )
 from tap_nexudus_usage.nexudus import pages
 from tap_nexudus_usage.nexudus.call import Authenticator, Call
-from tap_nexudus_usage.nexudus.decoding import decode, look
+from tap_nexudus_usage.nexudus.decoding import decode, look, whole
 from tap_nexudus_usage.nexudus.entities import Entity
 from tap_nexudus_usage.nexudus.pages import Page, Record
 from tap_nexudus_usage.nexudus.transport import Transport, UnusableAnswerError
@@ -248,5 +248,5 @@ def _error(
 
 
 def _record_id(record: Record) -> int | None:
-    record_id = record.get("Id")
+    record_id = whole(record.get("Id"))
     return record_id if type(record_id) is int else None

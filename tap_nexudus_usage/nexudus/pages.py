@@ -45,7 +45,7 @@ def parse(body: bytes, number: int, size: int) -> Page:
         )
         raise ApiError(message)
     page = Page(_records(answer), _whole(answer, "TotalItems"), _flag(answer, "HasNextPage"))
-    told_size = answer.get("CurrentPageSize")
+    told_size = whole(answer.get("CurrentPageSize"))
     if type(told_size) is int and 0 < told_size < size:
         # "The server may answer with a smaller CurrentPageSize than was asked for."
         size = told_size
@@ -53,7 +53,7 @@ def parse(body: bytes, number: int, size: int) -> Page:
     shown = len(page.records)
     if before + shown > page.total_items:
         # Twice the same may come, after a retry on the way.
-        shown = len({repr(record.get("Id")) for record in page.records})
+        shown = len({repr(whole(record.get("Id"))) for record in page.records})
     shows_too_many = shown and before + shown > page.total_items
     if shows_too_many or (not shown and before < page.total_items):
         message = f"{shown} records on page {number}, of {page.total_items} that it says there are"
@@ -80,7 +80,7 @@ def parse_array(body: bytes) -> Page:
 def _records(answer: dict[str, Any]) -> list[Record]:
     name = "Records"
     records = answer.get(name)
-    if records is None and answer.get("TotalItems") in {0, "0"}:
+    if records is None and answer.get("TotalItems") in (0, "0"):
         return []
     if isinstance(records, list) and all(isinstance(record, dict) for record in records):
         return records

@@ -7,6 +7,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tap_nexudus_usage.nexudus.decoding import whole
+
 _BITS = 16
 _LOW = 2**_BITS - 1
 
@@ -45,5 +47,5 @@ class IdSet:
 
 def key(record: Mapping[str, Any]) -> int:
     """What to tell a record from others by: its Id, or a number for one that is no Id."""
-    record_id = record.get("Id")
+    record_id = whole(record.get("Id"))
     return record_id if type(record_id) is int else hash(repr(record_id))

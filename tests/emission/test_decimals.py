@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from decimal import Decimal
 from math import isinf
 from pathlib import Path
@@ -18,6 +20,8 @@ from singer_sdk.contrib.msgspec import serialize_jsonl
 from tap_nexudus_usage.emission.records import RecordShape
 from tap_nexudus_usage.errors import InvalidRecordError
 from tap_nexudus_usage.nexudus.decoding import decode
+from tap_nexudus_usage.reading.id_set import key
+from tap_nexudus_usage.sandbox.tenant import Tenant
 
 SHAPE = RecordShape(
     {
@@ -170,3 +174,25 @@ def test_a_price_leaves_as_the_api_wrote_it(bench: Bench, by_id: bool, batches: 
         lines = [line for line in run.lines if b'"RECORD"' in line]
     found = [line.partition(b'"Price":')[2].partition(b",")[0] for line in lines]
     assert sorted(filter(None, found)) == sorted(prices)
+
+
+@pytest.mark.parametrize("batch_size", [1, 200])
+def test_an_id_written_as_a_decimal_is_the_one_asked_for(
+    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, batch_size: int
+) -> None:
+    shows = Tenant.shows
+
+    def show(tenant: Tenant, record: bytes, **where: bool) -> bytes:
+        return re.sub(rb'("Id":\d+)', rb"\1.0", shows(tenant, record, **where))
+
+    monkeypatch.setattr(Tenant, "shows", show)
+    bench = make_bench()
+
+    run = bench.read(batch_size=batch_size)
+
+    assert run.ids == list(bench.ledger)
+    assert bench.count_calls() == 1 + len(run.ids) // min(batch_size, len(run.ids))
+
+
+def test_an_id_is_the_same_however_it_is_written() -> None:
+    assert key({"Id": Decimal("5.0")}) == key({"Id": Decimal("5E+0")}) == key({"Id": 5})

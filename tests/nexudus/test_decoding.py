@@ -106,3 +106,16 @@ def test_a_lifetime_may_be_written_as_a_decimal(written: str, seconds: float) ->
     body = f'{{"access_token": "x", "expires_in": {written}}}'
 
     assert grants.parse(body.encode()).expires_in == seconds
+
+
+@pytest.mark.parametrize("total", ["[]", "{}", "[0]"])
+def test_a_count_that_has_no_hash_is_none(total: str) -> None:
+    with pytest.raises(UnusableAnswerError):
+        pages.parse(f'{{"Records": null, "TotalItems": {total}}}'.encode(), 1, 25)
+
+
+@pytest.mark.parametrize("size", ["5", "5.0", "0.5e1"])
+def test_a_smaller_page_is_told_of_however_its_size_is_written(size: str) -> None:
+    body = f'{{"Records": [{{"Id": 1}}], "TotalItems": 6, "CurrentPageSize": {size}}}'
+
+    assert len(pages.parse(body.encode(), 2, 10).records) == 1
