@@ -7,7 +7,7 @@ without secrets, and becomes the last line on stderr.
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 
 class TapError(Exception):
@@ -36,6 +36,12 @@ class AccessError(TapError):
 
 class ApiError(TapError):
     """The API can't be reached, keeps failing, or answers what was not asked."""
+
+
+class NoLoginError(ApiError):
+    """The login gets no usable answer."""
+
+    concerns_all = True
 
 
 class UnansweredError(ApiError):
@@ -86,13 +92,14 @@ class StreamsFailedError(TapError):
         errors: what was the matter, by stream.
     """
 
-    def __init__(self, errors: Mapping[str, TapError]) -> None:
-        """Say of each stream what was the matter, and how to do without it."""
+    def __init__(self, errors: Mapping[str, TapError], *, dispensable: Collection[str]) -> None:
+        """Say of each stream what was the matter, and how to do without those `dispensable`."""
         told = "; ".join(f"{stream}: {error}" for stream, error in errors.items())
-        super().__init__(
-            f"{told}. To do without {' and '.join(errors)}, deselect: in meltano.yml under select, "
+        advice = (
+            f". To do without {' and '.join(dispensable)}, deselect: in meltano.yml under select, "
             'in a catalog by "selected": false'
         )
+        super().__init__(told + advice * bool(dispensable))
         self.errors = errors
 
 

@@ -18,7 +18,7 @@ from requests.auth import AuthBase
 from typing_extensions import override
 
 from tap_nexudus_usage.clock import Clock
-from tap_nexudus_usage.errors import ApiError, LoginError, RefusalError
+from tap_nexudus_usage.errors import LoginError, NoLoginError, RefusalError
 from tap_nexudus_usage.nexudus.call import Call
 from tap_nexudus_usage.nexudus.grants import Grant, parse
 from tap_nexudus_usage.nexudus.transport import Transport
@@ -88,7 +88,7 @@ class TokenAuth(AuthBase):
         self._refresh_token = credentials.refresh_token
         self._renew_at = float("inf")
         self._login = Login("access_token", inf)
-        self._refused: LoginError | ApiError | None = None
+        self._refused: LoginError | NoLoginError | None = None
         transport.redactor.add(
             credentials.username,
             credentials.password,
@@ -98,7 +98,7 @@ class TokenAuth(AuthBase):
         )
 
     def log_in(self) -> Login:
-        """Get a first token, unless `access_token` is it. Raises LoginError, ApiError."""
+        """Get a first token, unless `access_token` is it. Raises LoginError, NoLoginError."""
         with self._lock:
             if self._access_token is None:
                 self._grant()
@@ -143,7 +143,7 @@ class TokenAuth(AuthBase):
             raise self._refused
         try:
             grant = self._refresh_or_log_in()
-        except (LoginError, ApiError) as error:
+        except (LoginError, NoLoginError) as error:
             self._refused = error
             raise
         self._transport.redactor.add(grant.access_token, grant.refresh_token)
@@ -201,10 +201,10 @@ class TokenAuth(AuthBase):
         self._login = Login(form["grant_type"], grant.expires_in)
         return grant
 
-    def _error(self, refusal: RefusalError, remedy: str) -> LoginError | ApiError:
+    def _error(self, refusal: RefusalError, remedy: str) -> LoginError | NoLoginError:
         refused = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}
         if refusal.status in refused or (refusal.reason and not refusal.transient):
             return LoginError(f"Login failed: {refusal}. {remedy}.")
-        return ApiError(
+        return NoLoginError(
             f"Login failed: {refusal}. Check api_url and the network, or try again later."
         )

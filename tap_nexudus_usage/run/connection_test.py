@@ -50,7 +50,7 @@ def check(connection: Connection, settings: Settings, entities: Sequence[Entity]
         )
         raise ApiError(message) from None
     if failures:
-        raise StreamsFailedError(failures)
+        raise StreamsFailedError(failures, dispensable=failures)
 
 
 def _told(

@@ -87,7 +87,20 @@ class Run:
             for error in self._failures.values():
                 raise error
         if self._failures:
-            raise StreamsFailedError({e.stream: error for e, error in self._failures.items()})
+            errors = {entity.stream: error for entity, error in self._failures.items()}
+            dispensable = [e.stream for e in self._failures if self._works_without(e)]
+            raise StreamsFailedError(errors, dispensable=dispensable)
+
+    def _works_without(self, failed: Entity) -> bool:
+        """Whether a run that isn't to read an entity, which has failed, would do better."""
+        others = [entity for entity in self._entities if entity != failed]
+        is_needed = any(
+            self.asked(entity) is not None
+            and entity.named_by is not None
+            and entity.named_by.entity == failed
+            for entity in others
+        )
+        return not is_needed and any(entity not in self._failures for entity in others)
 
 
 @contextmanager

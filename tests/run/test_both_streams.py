@@ -14,6 +14,7 @@ from outcomes import STREAM, Run, catalog_of
 
 from tap_nexudus_usage.errors import (
     AccessError,
+    ApiError,
     LoginError,
     MissingRecordsError,
     StoppedError,
@@ -250,6 +251,7 @@ def test_where_both_fail_both_are_named(make_bench: Callable[..., Bench]) -> Non
 
     assert isinstance(run.error, StreamsFailedError)
     assert run.error.errors.keys() == {STREAM, ALLOWANCES.stream}
+    assert "deselect" not in str(run.error)
 
 
 def test_a_stream_alone_fails_in_its_own_words(make_bench: Callable[..., Bench]) -> None:
@@ -265,6 +267,33 @@ def test_a_wrong_password_is_not_tried_for_each_stream(bench: Bench) -> None:
 
     assert isinstance(run.error, LoginError)
     assert bench.count_calls() == 1
+
+
+@pytest.mark.parametrize("way", [{}, {"record_ids": None}], ids=["id", "search"])
+def test_a_login_without_an_answer_concerns_all(bench: Bench, way: dict[str, Any]) -> None:
+    bench.world.faults.append(Fault("reset", endpoints=("token",), times=None))
+
+    run = bench.run(catalog=BOTH, max_retries=2, **way)
+
+    assert str(run.error).startswith("Login failed: ")
+    assert isinstance(run.error, ApiError)
+    assert bench.count_calls() <= 2
+
+
+@pytest.mark.parametrize(
+    ("way", "is_dispensable"), [({}, False), ({"record_ids": None}, True)], ids=["id", "search"]
+)
+def test_to_do_without_the_ledger_is_advised_where_nothing_else_needs_it(
+    make_bench: Callable[..., Bench], way: dict[str, Any], *, is_dispensable: bool
+) -> None:
+    of_ledger = {LEDGER.read_role, LEDGER.list_role}
+    bench = make_bench(60, allowances=90, user=User(roles=frozenset(ROLES - of_ledger)))
+
+    run = bench.run(catalog=BOTH, **way)
+
+    assert isinstance(run.error, StreamsFailedError)
+    assert run.error.errors.keys() == {STREAM}
+    assert ("deselect" in str(run.error)) is is_dispensable
 
 
 def test_what_the_ledger_fails_to_name_is_told_and_not_forgotten(
