@@ -223,6 +223,6 @@ class EntityStream(Stream):
             self.log(
                 "No ACTIVATE_VERSION is written, so deleted records stay in the target's table: "
                 "this run left records out (skipped as invalid, before start_date, without "
-                "UpdatedOn), or wrote batches",
+                "UpdatedOn), couldn't find out which there are, or wrote batches",
                 level=logging.WARNING,
             )

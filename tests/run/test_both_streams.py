@@ -353,7 +353,9 @@ def test_a_full_table_deletes_nothing_where_the_ledger_could_not_tell_all(bench:
     assert "ACTIVATE_VERSION" not in {message["type"] for message in run.messages}
 
 
-def test_a_full_table_deletes_nothing_where_nothing_is_named(bench: Bench) -> None:
+def test_a_full_table_deletes_nothing_where_nothing_is_named(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     for record_id in bench.ledger:
         bench.ledger.change(record_id, CoworkerExtraServiceId=0)
 
@@ -363,6 +365,7 @@ def test_a_full_table_deletes_nothing_where_nothing_is_named(bench: Bench) -> No
     )
 
     assert {message["type"] for message in run.messages} == {"SCHEMA", "STATE"}
+    assert "couldn't find out which there are" in caplog.text
 
 
 @pytest.mark.parametrize("name", [None, 0, "x", True, -1, 2**70])
