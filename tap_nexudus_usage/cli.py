@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from tap_nexudus_usage.errors import OutputError, TapError, Terminated
+from tap_nexudus_usage.errors import OutputError, Terminated
+from tap_nexudus_usage.explain import Explanation, explain
 from tap_nexudus_usage.logs import configured, silence_other_threads
+from tap_nexudus_usage.termination import SIGNALS
 
 if TYPE_CHECKING:
     from tap_nexudus_usage.singer.tap import TapNexudusUsage
 
 logger = logging.getLogger(__name__)
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def main(args: Sequence[str] | None = None, tap_class: type[TapNexudusUsage] | None = None) -> int:
@@ -61,22 +61,17 @@ def _tell(error: BaseException) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     # Calls still under way must not have the last word.
     silence_other_threads()
-    is_bug, message, code = _explain(error)
-    level = logging.CRITICAL if is_bug else logging.DEBUG
+    explanation = _explain(error)
+    level = logging.CRITICAL if explanation.is_bug else logging.DEBUG
     logger.log(level, "The traceback of what the last line says", exc_info=error)
-    logger.critical("%s", " ".join(message.splitlines()))
-    return code
+    logger.critical("%s", explanation.message)
+    return explanation.code
 
 
-def _explain(error: BaseException) -> tuple[bool, str, int]:
-    """Whether an error that ended the run is a bug, what the last line says, the exit code."""
-    if isinstance(error, Terminated):
-        return False, f"{error}; what was emitted so far won't be emitted again", error.exit_code
-    if isinstance(error, TapError):
-        return False, str(error), 1
-
+def _explain(error: BaseException) -> Explanation:
     import click  # noqa: PLC0415 - as in _run
 
     if isinstance(error, click.ClickException):
-        return False, error.format_message(), error.exit_code
-    return True, f"This is a bug in the tap, please report it: {type(error).__name__}: {error}", 1
+        message = " ".join(error.format_message().splitlines())
+        return Explanation(is_bug=False, message=message, code=error.exit_code)
+    return explain(error)

@@ -19,7 +19,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from outcomes import Finished
 from typing_extensions import Self
@@ -68,12 +68,14 @@ class Order:
     """How the tap is to be run.
 
     Attributes:
+        protocol: by which it speaks.
         clock_speed: of the throttle's time, see TapNexudusUsage.
         state_every: records between two STATE messages; None: as always.
         largest_file: bytes; what goes beyond in a file fails, as on a full disk.
     """
 
     args: Sequence[str]
+    protocol: Literal["singer", "airbyte"] = field(default="singer", kw_only=True)
     directory: str = field(default_factory=os.getcwd)
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     clock_speed: float = 1.0
@@ -155,6 +157,7 @@ def serve(connection: socket.socket) -> Order | None:
 def main() -> int:
     """Serve; in a child, run the tap."""
     from tap_nexudus_usage import cli  # noqa: PLC0415 - by the script only
+    from tap_nexudus_usage.airbyte import cli as airbyte  # noqa: PLC0415
     from tap_nexudus_usage.run import checkpoints  # noqa: PLC0415
     from tap_nexudus_usage.singer import tap  # noqa: PLC0415
 
@@ -174,6 +177,8 @@ def main() -> int:
         checkpoints.STATE_EVERY = order.state_every
     if order.largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order.largest_file, order.largest_file))
+    if order.protocol == "airbyte":
+        return airbyte.main(order.args, clock_speed=order.clock_speed)
     tap.TapNexudusUsage.clock_speed = order.clock_speed
     return cli.main(order.args)
 

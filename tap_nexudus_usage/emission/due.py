@@ -16,6 +16,7 @@ from tap_nexudus_usage.errors import (
     TapError,
     UnansweredError,
 )
+from tap_nexudus_usage.id_set import IdSet
 from tap_nexudus_usage.nexudus.pages import Record
 
 logger = logging.getLogger(__name__)
@@ -26,11 +27,16 @@ IDS_PER_LINE = 100
 
 @dataclass(frozen=True)
 class Rules:
-    """What the settings of these names say of records that could be emitted."""
+    """What the settings of these names say of records that could be emitted.
+
+    Attributes:
+        one_version: in a run, no second version of a record is emitted, but left for the next run.
+    """
 
     on_missing_record: str
     on_invalid_record: str
     start_date: str | None
+    one_version: bool = False
 
 
 class Emission:
@@ -45,6 +51,7 @@ class Emission:
         self._missing: list[int] = []
         self._unanswered: dict[int, TapError] = {}
         self._invalid = 0
+        self._written = IdSet()
 
     def choose(self, raw: Record) -> dict[str, Any] | None:
         """The record to emit for one that was read, if any.
@@ -85,6 +92,8 @@ class Emission:
             self._emitted.forget(record["Id"])
         elif was_written:
             self._emitted.add(record["Id"], record.get("UpdatedOn"))
+            if self._rules.one_version:
+                self._written.add([record["Id"]])
         elif not is_tombstone:
             self._emitted.advance(record.get("UpdatedOn"))
 
@@ -136,7 +145,10 @@ class Emission:
         if start_date is not None and updated_on is not None and updated_on < start_date:
             return False
         if self._emitted.differs(record["Id"], updated_on):
-            return True
+            if record["Id"] not in self._written:
+                return True
+            self._emitted.hold(updated_on)
+            return False
         self._emitted.advance(updated_on)
         return False
 

@@ -51,6 +51,7 @@ class Emitted:
         self._was_read_by_id = read_by == "id"
         self._lookback: timedelta | None = None
         self._bookmark_at_start: str | None = None
+        self._held_at: str | None = None
         self._prune_at = PRUNE_EVERY
 
     def begin_by_id(self, record_ids: Iterable[int] | None) -> None:
@@ -100,8 +101,18 @@ class Emitted:
         if len(self._emitted) >= self._prune_at:
             self.prune()
 
+    def hold(self, updated_on: str | None) -> None:
+        """Keep the bookmark where a later search will find a version that is left for it."""
+        stamps = (self._held_at, updated_on)
+        self._held_at = min((stamp for stamp in stamps if stamp is not None), default=None)
+        newest = self._state.get("replication_key_value")
+        if newest is not None and self._held_at is not None:
+            self._state["replication_key_value"] = min(newest, self._held_at)
+
     def advance(self, updated_on: str | None) -> None:
         """Take the bookmark on to a record that the target has."""
+        if updated_on is not None and self._held_at is not None:
+            updated_on = min(updated_on, self._held_at)
         newest = self._state.get("replication_key_value")
         if updated_on is not None and (newest is None or updated_on > newest):
             self._state["replication_key_value"] = updated_on

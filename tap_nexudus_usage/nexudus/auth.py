@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from math import inf
@@ -76,13 +77,23 @@ class TokenAuth(AuthBase):
     """
 
     def __init__(
-        self, credentials: Credentials, *, api_url: str, transport: Transport, clock: Clock
+        self,
+        credentials: Credentials,
+        *,
+        api_url: str,
+        transport: Transport,
+        clock: Clock,
+        on_rotated: Callable[[str], None] | None = None,
     ) -> None:
-        """No call is made before the first request needs a token."""
+        """No call is made before the first request needs a token.
+
+        `on_rotated` is told of the refresh token that takes the place of the one configured.
+        """
         self._credentials = credentials
         self._url = f"{api_url}{PATH}"
         self._transport = transport
         self._clock = clock
+        self._on_rotated = on_rotated
         self._lock = threading.Lock()
         self._access_token = credentials.access_token
         self._refresh_token = credentials.refresh_token
@@ -150,6 +161,9 @@ class TokenAuth(AuthBase):
         self._access_token = grant.access_token
         # A grant that brings none leaves the one before in force (RFC 6749).
         self._refresh_token = grant.refresh_token or self._refresh_token
+        is_configured = self._credentials.refresh_token is not None
+        if grant.refresh_token and is_configured and self._on_rotated is not None:
+            self._on_rotated(grant.refresh_token)
         margin = min(EXPIRY_MARGIN, grant.expires_in / 10)
         self._renew_at = self._clock.now() + grant.expires_in - margin
 

@@ -44,9 +44,16 @@ class Connection:
 
 @contextmanager
 def connect(
-    options: ConnectionOptions, *, clock_speed: float, redactor: Redactor, on_answer: OnAnswer
+    options: ConnectionOptions,
+    *,
+    clock_speed: float,
+    redactor: Redactor,
+    on_answer: OnAnswer,
+    on_rotated: Callable[[str], None] | None = None,
 ) -> Iterator[Connection]:
     """A connection; when it is left no thread waits any longer or begins another call.
+
+    `on_rotated` is told of the refresh token that takes the place of the one configured.
 
     Raises SettingsError where what the environment says of the way to the API can't be used.
     """
@@ -69,7 +76,13 @@ def connect(
         max_throttle_wait=options.max_throttle_wait,
         on_answer=on_answer,
     )
-    auth = TokenAuth(options.credentials, api_url=options.api_url, transport=transport, clock=clock)
+    auth = TokenAuth(
+        options.credentials,
+        api_url=options.api_url,
+        transport=transport,
+        clock=clock,
+        on_rotated=on_rotated,
+    )
     try:
         client = partial(NexudusClient, options.api_url, transport, auth)
         yield Connection(auth, transport.tally, throttle, redactor, client)

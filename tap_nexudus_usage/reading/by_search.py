@@ -21,11 +21,11 @@ from functools import partial
 from itertools import repeat
 
 from tap_nexudus_usage.errors import UncountedError
+from tap_nexudus_usage.id_set import IdSet, key
 from tap_nexudus_usage.nexudus.client import NexudusClient
 from tap_nexudus_usage.nexudus.pages import Record
 from tap_nexudus_usage.reading.asking import Answer, Asking, not_continued
 from tap_nexudus_usage.reading.fetch_ahead import fetch_ahead
-from tap_nexudus_usage.reading.id_set import IdSet, key
 from tap_nexudus_usage.reading.last_page import ask_for_end
 from tap_nexudus_usage.reading.minutes import BEGINNING, minute_of_record, shift
 from tap_nexudus_usage.reading.tenant_clock import FARTHEST, STEP, TenantClock

@@ -19,6 +19,7 @@ class Surroundings:
 
     Attributes:
         flush: hands over what is written so far, which is of use while the run waits.
+        on_rotated: is told of the refresh token that takes the place of the one configured.
         clock_speed: of the throttle's time; the tests raise it with the sandbox's.
     """
 
@@ -27,6 +28,7 @@ class Surroundings:
     termination: Termination
     flush: Callable[[], None]
     clock_speed: float
+    on_rotated: Callable[[str], None] | None = None
 
     def connect(self, on_answer: OnAnswer) -> AbstractContextManager[Connection]:
         """A connection, see `nexudus.connection.connect`."""
@@ -35,4 +37,5 @@ class Surroundings:
             clock_speed=self.clock_speed,
             redactor=self.redactor,
             on_answer=on_answer,
+            on_rotated=self.on_rotated,
         )

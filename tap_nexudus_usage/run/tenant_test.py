@@ -13,13 +13,13 @@ from tap_nexudus_usage.errors import (
     TapError,
     UnansweredError,
 )
+from tap_nexudus_usage.id_set import key
 from tap_nexudus_usage.nexudus.connection import Connection
 from tap_nexudus_usage.nexudus.entities import Entity
 from tap_nexudus_usage.nexudus.pages import Page, Record
 from tap_nexudus_usage.reading import clock_probe
 from tap_nexudus_usage.reading.asking import Answer, Asking, count
 from tap_nexudus_usage.reading.get_many_probe import GetMany, try_get_many
-from tap_nexudus_usage.reading.id_set import key
 from tap_nexudus_usage.reading.minutes import BEGINNING, minute_of, shift
 from tap_nexudus_usage.reading.tenant_clock import FARTHEST, TenantClock
 from tap_nexudus_usage.run import findings, record_findings

@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from singer_sdk.configuration._dict_config import parse_environment_config
-from singer_sdk.plugin_base import JSONSchemaValidator
 
 from tap_nexudus_usage.errors import SettingsError
 from tap_nexudus_usage.settings.declared import PROPERTIES
-from tap_nexudus_usage.settings.tidying import describe, tidy
+from tap_nexudus_usage.settings.loading import validated
 from tap_nexudus_usage.singer import batch_files
 
 logger = logging.getLogger(__name__)
@@ -23,18 +22,8 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[st
 
     Raises SettingsError where batches can't be written as configured.
     """
-    tidied = tidy(config, schema["properties"])
-    # `settings.checked` looks at the Ids, of which there may be many; `maps` at the maps.
-    aside = {
-        name: value
-        for name, value in tidied.items()
-        if name == "stream_maps" or (name == "record_ids" and isinstance(value, list))
-    }
-    for name in aside:
-        del tidied[name]
-    # Besides, the validator puts the defaults into the config.
-    errors = sorted(describe(error) for error in JSONSchemaValidator(schema).iter_errors(tidied))
-    tidied |= aside
+    # `maps` looks at the maps.
+    tidied, errors = validated(config, schema, aside="stream_maps")
     if not errors and (batch_config := tidied.get("batch_config")):
         batch_files.check(batch_config)
     return tidied, errors

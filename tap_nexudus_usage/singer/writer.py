@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,24 +12,17 @@ from singer_sdk.singerlib import RecordMessage
 from singer_sdk.singerlib.messages import Message
 from typing_extensions import override
 
-from tap_nexudus_usage.errors import OutputError
-
-BUFFER_SIZE = 65_536
-"""Bytes that may gather before they are handed over."""
+from tap_nexudus_usage.lines import Lines
 
 
 class BufferedWriter(MsgSpecWriter):
-    """The SDK's msgspec writer, with a buffer of its own instead of a flush after each message.
-
-    Python's buffer won't do: PYTHONUNBUFFERED, which many containers set, takes it away, and what
-    is left may write a part only when a signal comes in between.
-    """
+    """The SDK's msgspec writer, with a buffer of its own instead of a flush after each message."""
 
     def __init__(self) -> None:
         """Begin with nothing written."""
         super().__init__()
         self.states = ComparingStateWriter(self)
-        self._buffer = bytearray()
+        self._lines = Lines()
 
     @override
     def write_message(self, message: Message) -> None:
@@ -49,27 +41,11 @@ class BufferedWriter(MsgSpecWriter):
 
     def write_line(self, line: bytes | bytearray) -> None:
         """Write a line, for stdout to have at the next flush at the latest; raises OutputError."""
-        self._buffer += line
-        if len(self._buffer) >= BUFFER_SIZE:
-            self.flush()
+        self._lines.write(line)
 
     def flush(self) -> None:
         """Hand all that is written to stdout; raises OutputError."""
-        try:
-            # Once an error has come, what has been taken and what hasn't can't be told.
-            lines, self._buffer = memoryview(self._buffer), bytearray()
-            while lines:
-                lines = lines[sys.stdout.buffer.write(lines) :]
-            sys.stdout.flush()
-        except BrokenPipeError as error:
-            message = "The target stopped reading before all was written; see its own log"
-            raise OutputError(message) from error
-        except OSError as error:
-            message = (
-                f"The messages can't be written: {error.strerror}. What a target has taken up to "
-                "its last STATE won't be emitted again"
-            )
-            raise OutputError(message) from error
+        self._lines.flush()
 
 
 class ComparingStateWriter(StateWriter):

@@ -25,6 +25,14 @@ class IdSet:
         """How many there are."""
         return self._count
 
+    def __contains__(self, record_id: int) -> bool:
+        """Whether it was added."""
+        block = self._blocks.get(record_id >> _BITS)
+        if block is None:
+            return False
+        position = bisect_left(block, record_id & _LOW)
+        return position < len(block) and block[position] == record_id & _LOW
+
     def add(self, record_ids: Iterable[int]) -> list[bool]:
         """Add Ids; for each, whether it is new."""
         blocks = self._blocks

@@ -1,0 +1,224 @@
+"""The command `source-nexudus-usage`: spec, check, discover and read."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from typing_extensions import override
+
+from tap_nexudus_usage.airbyte import spec
+from tap_nexudus_usage.airbyte.messages import Messages
+from tap_nexudus_usage.errors import OutputError, SettingsError, TapError, Terminated
+
+if TYPE_CHECKING:
+    from tap_nexudus_usage.run.surroundings import Surroundings
+    from tap_nexudus_usage.termination import Termination
+
+GRACE = 3.0
+"""Seconds that the end by a signal may take; PyAirbyte kills after ten."""
+
+NAME = "source-nexudus-usage"
+
+COMMANDS = {
+    "spec": (),
+    "check": ("config",),
+    "discover": ("config",),
+    "read": ("config", "catalog"),
+}
+"""Each with the files it needs."""
+
+
+def main(args: Sequence[str] | None = None, *, clock_speed: float = 1.0) -> int:
+    """Run the command line `args` (None: the process's) and return the exit code.
+
+    What goes wrong is an error trace, or what the command answers by; `clock_speed` is that of the
+    throttle's time.
+    """
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, signal.SIG_DFL)
+    messages = Messages()
+    try:
+        return Command(messages, _parse(args), clock_speed).run()
+    except OutputError as error:
+        # The interpreter, at its end, would fail to write what is left in its own buffer.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(error, file=sys.stderr)  # noqa: T201 - there is nowhere else to say it
+        return 1
+
+
+class Command:
+    """A command under way."""
+
+    def __init__(self, messages: Messages, args: argparse.Namespace, clock_speed: float) -> None:
+        """Nothing is read yet."""
+        self._messages = messages
+        self._args = args
+        self._clock_speed = clock_speed
+
+    def run(self) -> int:
+        """Answer; raises OutputError."""
+        if self._args.error:
+            return self._fail(SettingsError(self._args.error))
+        if self._args.command == "spec":
+            self._messages.spec(spec.spec())
+            return 0
+        try:
+            commands = {"check": self._check, "discover": self._discover, "read": self._read}
+            return commands[self._args.command]()
+        except OutputError:
+            raise
+        except (Exception, Terminated) as error:  # noqa: BLE001 - told as a message
+            return self._fail(error)
+
+    def _fail(self, error: BaseException) -> int:
+        from tap_nexudus_usage.airbyte import failures  # noqa: PLC0415 - as below
+
+        told = failures.trace(error)
+        self._messages.error(told)
+        if isinstance(error, Terminated):
+            from tap_nexudus_usage.termination import die_of  # noqa: PLC0415 - as below
+
+            die_of(error.exit_code - 128)
+        return 1
+
+    def _check(self) -> int:
+        # Imported where needed: `spec` and `discover`, which do without, are asked often.
+        from tap_nexudus_usage.airbyte import failures  # noqa: PLC0415
+        from tap_nexudus_usage.nexudus.entities import LEDGER  # noqa: PLC0415
+        from tap_nexudus_usage.run.connection_test import check  # noqa: PLC0415
+
+        try:
+            surroundings = self._surroundings()
+            with surroundings.connect(on_answer=lambda *_: None) as connection:
+                lines = []
+                for line in check(connection, surroundings.settings, [LEDGER]):
+                    self._messages.log("INFO", line)
+                    lines.append(line)
+        except TapError as error:
+            if failures.failure_type(error) != "config_error":
+                raise
+            self._messages.connection_status("FAILED", failures.trace(error)["message"])
+            return 0
+        self._messages.connection_status("SUCCEEDED", "\n".join(lines))
+        return 0
+
+    def _discover(self) -> int:
+        from tap_nexudus_usage.airbyte.streams import discovered  # noqa: PLC0415
+
+        self._messages.catalog(discovered())
+        return 0
+
+    def _read(self) -> int:
+        from tap_nexudus_usage.airbyte.reading import StreamRead, read  # noqa: PLC0415
+        from tap_nexudus_usage.airbyte.states import understood  # noqa: PLC0415
+        from tap_nexudus_usage.airbyte.streams import configured  # noqa: PLC0415
+        from tap_nexudus_usage.run.run import running  # noqa: PLC0415
+        from tap_nexudus_usage.termination import SIGNALS, Termination  # noqa: PLC0415
+
+        termination = Termination(GRACE)
+        for signum in SIGNALS:
+            signal.signal(signum, termination)
+        streams = configured(_json(self._args.catalog, "catalog"))
+        states = understood(_json(self._args.state, "state")) if self._args.state else {}
+        reads = [
+            StreamRead(self._messages, stream, states.get(stream.entity.stream, {}))
+            for stream in streams
+        ]
+
+        def on_poll() -> None:
+            for one in reads:
+                one.keep_alive()
+            self._messages.flush()
+
+        surroundings = self._surroundings(termination, on_poll)
+        with running(surroundings, [stream.entity for stream in streams]) as run:
+            is_good = read(run, reads)
+        self._messages.flush()
+        return 0 if is_good else 1
+
+    def _surroundings(
+        self, termination: Termination | None = None, on_poll: Any = None
+    ) -> Surroundings:
+        from dataclasses import replace  # noqa: PLC0415
+        from importlib.metadata import version  # noqa: PLC0415
+
+        from tap_nexudus_usage.airbyte import log  # noqa: PLC0415
+        from tap_nexudus_usage.redaction import Redactor  # noqa: PLC0415
+        from tap_nexudus_usage.run.surroundings import Surroundings  # noqa: PLC0415
+        from tap_nexudus_usage.settings.loading import load  # noqa: PLC0415
+        from tap_nexudus_usage.termination import Termination  # noqa: PLC0415
+
+        redactor = Redactor()
+        is_debug = self._args.debug or os.environ.get("LOG_LEVEL", "").casefold() == "debug"
+        log.set_up(self._messages, redactor, "DEBUG" if is_debug else "INFO")
+        config = _json(self._args.config, "config")
+        if not isinstance(config, dict):
+            message = "The config file must hold a JSON object"
+            raise SettingsError(message)
+        agent = f"tap-nexudus-usage/{version('tap-nexudus-usage')}"
+        settings = load(spec.flattened(config), default_user_agent=agent)
+        # Destinations keep the older of two versions of a record that come in one run.
+        settings = replace(settings, rules=replace(settings.rules, one_version=True))
+        return Surroundings(
+            settings=settings,
+            redactor=redactor,
+            termination=termination or Termination(),
+            flush=on_poll or self._messages.flush,
+            clock_speed=self._clock_speed,
+            on_rotated=lambda token: self._messages.config(spec.with_refresh_token(config, token)),
+        )
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises what is wrong instead of writing it to stderr, which nobody reads."""
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(message)
+
+
+def _parse(args: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(prog=NAME, description="Airbyte source for Nexudus's ledger of credits used.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    files = {
+        "spec": (),
+        "check": ("config",),
+        "discover": ("config",),
+        "read": ("config", "catalog"),
+    }
+    for command, needed in files.items():
+        options = commands.add_parser(command)
+        options.add_argument("--debug", action="store_true")
+        for name in needed:
+            options.add_argument(f"--{name}", type=Path, required=True)
+        if command == "read":
+            options.add_argument("--state", type=Path)
+    parser.set_defaults(error=None)
+    try:
+        return parser.parse_args(args)
+    except SettingsError as error:
+        return argparse.Namespace(error=f"{error}. See {NAME} --help")
+
+
+def _json(path: Path, what: str) -> Any:
+    """What a file holds, None where it is empty; raises SettingsError, which quotes nothing."""
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+        return json.loads(content) if content.strip() else None
+    except OSError as error:
+        message = f"The {what} file can't be read: {error.strerror}"
+        raise SettingsError(message) from error
+    except (ValueError, RecursionError) as error:
+        message = f"The {what} file must hold JSON"
+        raise SettingsError(message) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())
