@@ -25,15 +25,22 @@ def understood(given: Any) -> dict[str, dict[str, Any]]:
 
     Taken are none at all, a list of messages, a single one, and a Singer state.
     """
-    states: dict[str, dict[str, Any]] = {}
     try:
-        for name, state in _pairs(given):
-            states[name] = {key: value for key, value in (state or {}).items() if key in KEYS}
-            _ = _whole(states[name].get(CURSOR))
+        return {name: _checked(state or {}) for name, state in _pairs(given)}
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         message = "The state can't be understood; restore it, or start over without one"
         raise SettingsError(message) from error
-    return states
+
+
+def _checked(state: Json) -> dict[str, Any]:
+    """What is ours of a stream's state; `Emitted` looks at the bookmark itself."""
+    ours = {key: value for key, value in state.items() if key in KEYS}
+    cursor, emitted = ours.get(CURSOR), ours.get("emitted")
+    is_cursor = cursor is None or (type(cursor) is int and cursor >= 0)
+    if is_cursor and (emitted is None or isinstance(emitted, dict)):
+        return ours
+    message = "no state of ours"
+    raise ValueError(message)
 
 
 def _pairs(given: Any) -> Iterator[tuple[str, Json | None]]:
@@ -56,12 +63,3 @@ def _pairs(given: Any) -> Iterator[tuple[str, Json | None]]:
     else:
         message = "no state"
         raise ValueError(message)
-
-
-def _whole(cursor: Any) -> int:
-    if cursor is None:
-        return 0
-    if type(cursor) is int and cursor >= 0:
-        return cursor
-    message = "no cursor"
-    raise ValueError(message)

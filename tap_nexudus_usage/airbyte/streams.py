@@ -94,7 +94,7 @@ def configured(catalog: Any) -> list[ConfiguredStream]:
             fields = (stream.get("json_schema") or {}).get("properties") or known[name].schema()[
                 "properties"
             ]
-            selected = frozenset(fields) | ALWAYS
+            selected = (frozenset(fields) | ALWAYS) - {DELETED_AT}
             found[name] = ConfiguredStream(known[name], mode == FULL_REFRESH, selected)
     except (TypeError, KeyError, AttributeError) as error:
         message = "The catalog can't be understood; discover and configure it again"

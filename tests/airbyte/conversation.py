@@ -85,7 +85,7 @@ def parsed(stdout: str) -> list[dict[str, Any]]:
 def _unknown(model: Any) -> dict[str, Any]:
     """What the models take without knowing it; data, states and configs are anybody's."""
     extra = dict(getattr(model, "model_extra", None) or {})
-    if type(model).__name__ in {"AirbyteStateBlob"}:
+    if type(model).__name__ == "AirbyteStateBlob":
         return {}
     for name in type(model).model_fields:
         value = getattr(model, name)

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Bench
+from conftest import Bench, shared_tap_server
 from outcomes import STREAM, catalog_of
+from tap_server import Drain, Order
 
-from airbyte.conversation import CURSOR, DELETED, OWN, READ, Said, Source, say
+from airbyte.conversation import CURSOR, DELETED, OWN, READ, Said, Source, parsed, say
 from tap_nexudus_usage.nexudus.entities import ALLOWANCES, ENTITIES
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.tokens import User
+from tap_nexudus_usage.sandbox.turmoil import Turmoil
 
 BOTH = tuple(entity.stream for entity in ENTITIES)
 WAYS = pytest.mark.parametrize("way", [{}, {"record_ids": None}], ids=["id", "search"])
@@ -136,7 +138,7 @@ def test_what_a_destination_keeps_is_the_latest(source: Source, bench: Bench) ->
 
 
 def keep(table: dict[int, dict[str, Any]], rows: list[dict[str, Any]]) -> None:
-    """Take a sync's rows as `append_dedup` does: of each Id the greatest cursor, none if deleted."""
+    """Take a sync's rows as `append_dedup` does: of an Id the greatest cursor, none if deleted."""
     for row in sorted(rows, key=lambda row: int(row[CURSOR])):
         if (before := table.get(row["Id"])) is None or before[CURSOR] < row[CURSOR]:
             table[row["Id"]] = row
@@ -165,7 +167,7 @@ def test_only_one_version_of_an_id_comes_in_a_run(source: Source, bench: Bench) 
             bench.ledger.change(record_id, CreditUsed=1)
 
     settings = {"record_ids": None, "page_size": 20, "lookback_hours": 0}
-    bench.world.turmoil = _ordered([lambda _: None, change])
+    bench.world.turmoil = Turmoil(ordered=[lambda _: None, change])
     first = source.read(**settings)
     bench.world.turmoil = None
     second = source.read(state=first.state, **settings)
@@ -175,12 +177,6 @@ def test_only_one_version_of_an_id_comes_in_a_run(source: Source, bench: Bench) 
     assert sorted(second.ids()) == sorted(early)
     assert {row["CreditUsed"] for row in second.rows()} == {1}
     assert source.read(state=second.state, **settings).rows() == []
-
-
-def _ordered(changes: list[Any]) -> Any:
-    from tap_nexudus_usage.sandbox.turmoil import Turmoil
-
-    return Turmoil(ordered=changes)
 
 
 def test_deselected_fields_stay_out(source: Source) -> None:
@@ -331,8 +327,6 @@ def test_a_signal_ends_it_with_a_state_and_by_itself(
         out, _ = process.communicate(timeout=30)
 
     assert process.returncode == -signum
-    from airbyte.conversation import parsed
-
     said = Said(process.returncode, "", parsed(out.decode()))
     assert len(said.ids()) == 20
     counted(said)
@@ -375,9 +369,6 @@ def test_a_reader_that_goes_away_ends_it(make_bench: Callable[..., Bench]) -> No
 def test_a_full_disk_leaves_no_half_line_before_another(source: Source) -> None:
     source.prepare()
     out = Path("out.jsonl")
-    from conftest import shared_tap_server
-    from tap_server import Drain, Order
-
     stderr = Drain()
     fd = os.open(out, os.O_CREAT | os.O_WRONLY)
     order = Order(READ, protocol="airbyte", largest_file=9_000)
@@ -394,9 +385,7 @@ def test_a_full_disk_leaves_no_half_line_before_another(source: Source) -> None:
     assert all(line.startswith(b"{") for line in whole)
 
 
-def test_a_state_comes_from_time_to_time_though_nothing_is_new(
-    source: Source, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_state_comes_from_time_to_time_though_nothing_is_new(source: Source) -> None:
     first = source.read()
     source.prepare(state=first.state)
     script = (
@@ -406,8 +395,6 @@ def test_a_state_comes_from_time_to_time_though_nothing_is_new(
     finished = subprocess.run(
         [sys.executable, "-c", script, *READ], capture_output=True, check=True, timeout=60
     )
-    from airbyte.conversation import parsed
-
     said = Said(0, "", parsed(finished.stdout.decode()))
     assert len(said.of("STATE")) > 1
     assert said.rows() == []
