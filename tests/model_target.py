@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 from outcomes import STREAM
@@ -21,30 +19,23 @@ class ModelTarget:
 
     def __init__(self, stream: str = STREAM) -> None:
         self.rows: dict[int, Record] = {}
-        self.state: dict[str, Any] = {}
+        self.bookmark: dict[str, Any] = {}
         self._stream = stream
         self._held: set[tuple[int, str | None]] = set()
 
-    def take(self, output: bytes, *, may_repeat: bool = False) -> list[dict[str, Any]]:
-        """Take a run's output, of which the last line may be cut; its messages."""
-        lines = output.split(b"\n")
-        messages = [json.loads(line, parse_float=Decimal) for line in lines[:-1]]
-        messages = [m for m in messages if m.get("stream", self._stream) == self._stream]
-        waiting: list[Record] = []
+    def take(self, messages: Iterable[dict[str, Any]], *, may_repeat: bool = False) -> list[Record]:
+        """Take a run's messages, RECORDs and STATEs; the records of the stream."""
+        records, waiting = [], []
         for message in messages:
-            if message["type"] == "RECORD":
+            if message["type"] == "RECORD" and message["stream"] == self._stream:
                 waiting.append(message["record"])
-            elif message["type"] == "STATE":
+            elif message["type"] == "STATE" and self._stream in message["states"]:
                 self._commit(waiting, may_repeat=may_repeat)
-                waiting.clear()
-                self.state = message["value"]
+                records += waiting
+                waiting = []
+                self.bookmark = message["states"][self._stream]
                 self._check_state()
-        return messages
-
-    @property
-    def bookmark(self) -> Mapping[str, Any]:
-        bookmark: Mapping[str, Any] = self.state.get("bookmarks", {}).get(self._stream, {})
-        return bookmark
+        return [*records, *waiting]
 
     @property
     def emitted(self) -> Mapping[str, str | None]:

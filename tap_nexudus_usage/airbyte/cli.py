@@ -16,6 +16,8 @@ from typing_extensions import override
 from tap_nexudus_usage.airbyte import spec
 from tap_nexudus_usage.airbyte.messages import Messages
 from tap_nexudus_usage.errors import OutputError, SettingsError, TapError, Terminated
+from tap_nexudus_usage.redaction import Redactor
+from tap_nexudus_usage.settings.declared import PROPERTIES
 
 if TYPE_CHECKING:
     from tap_nexudus_usage.run.surroundings import Surroundings
@@ -43,9 +45,10 @@ def main(args: Sequence[str] | None = None, *, clock_speed: float = 1.0) -> int:
     """
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, signal.SIG_DFL)
-    messages = Messages()
+    redactor = Redactor()
+    messages = Messages(redactor)
     try:
-        return Command(messages, _parse(args), clock_speed).run()
+        return Command(messages, redactor, _parse(args), clock_speed).run()
     except OutputError as error:
         # The interpreter, at its end, would fail to write what is left in its own buffer.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -56,9 +59,16 @@ def main(args: Sequence[str] | None = None, *, clock_speed: float = 1.0) -> int:
 class Command:
     """A command under way."""
 
-    def __init__(self, messages: Messages, args: argparse.Namespace, clock_speed: float) -> None:
+    def __init__(
+        self,
+        messages: Messages,
+        redactor: Redactor,
+        args: argparse.Namespace,
+        clock_speed: float,
+    ) -> None:
         """Nothing is read yet."""
         self._messages = messages
+        self._redactor = redactor
         self._args = args
         self._clock_speed = clock_speed
 
@@ -150,25 +160,26 @@ class Command:
         from importlib.metadata import version  # noqa: PLC0415
 
         from tap_nexudus_usage.airbyte import log  # noqa: PLC0415
-        from tap_nexudus_usage.redaction import Redactor  # noqa: PLC0415
         from tap_nexudus_usage.run.surroundings import Surroundings  # noqa: PLC0415
         from tap_nexudus_usage.settings.loading import load  # noqa: PLC0415
         from tap_nexudus_usage.termination import Termination  # noqa: PLC0415
 
-        redactor = Redactor()
         is_debug = self._args.debug or os.environ.get("LOG_LEVEL", "").casefold() == "debug"
-        log.set_up(self._messages, redactor, "DEBUG" if is_debug else "INFO")
+        log.set_up(self._messages, self._redactor, "DEBUG" if is_debug else "INFO")
         config = _json(self._args.config, "config")
         if not isinstance(config, dict):
             message = "The config file must hold a JSON object"
             raise SettingsError(message)
+        flat = spec.flattened(config)
+        secrets = (flat.get(name) for name in PROPERTIES if PROPERTIES[name].get("secret"))
+        self._redactor.add(*(secret for secret in secrets if isinstance(secret, str)))
         agent = f"tap-nexudus-usage/{version('tap-nexudus-usage')}"
-        settings = load(spec.flattened(config), default_user_agent=agent)
+        settings = load(flat, default_user_agent=agent)
         # Destinations keep the older of two versions of a record that come in one run.
         settings = replace(settings, rules=replace(settings.rules, one_version=True))
         return Surroundings(
             settings=settings,
-            redactor=redactor,
+            redactor=self._redactor,
             termination=termination or Termination(),
             flush=on_poll or self._messages.flush,
             clock_speed=self._clock_speed,

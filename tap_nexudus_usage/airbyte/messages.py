@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from tap_nexudus_usage.lines import Lines
+from tap_nexudus_usage.redaction import Redactor
 
 Json = Mapping[str, Any]
 
@@ -18,8 +19,9 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 class Messages:
     """Writes messages. Methods may be called from several threads, and raise OutputError."""
 
-    def __init__(self) -> None:
-        """Begin with nothing written."""
+    def __init__(self, redactor: Redactor) -> None:
+        """Begin with nothing written; what `redactor` knows is left out of all words."""
+        self._redactor = redactor
         self._lines = Lines()
         self.flush = self._lines.flush
 
@@ -52,11 +54,16 @@ class Messages:
 
     def error(self, told: Json) -> None:
         """What went wrong: message, failure_type and so on."""
-        self._trace("ERROR", error=told)
+        words = {
+            name: self._redactor.redact(value) if isinstance(value, str) else value
+            for name, value in told.items()
+        }
+        self._trace("ERROR", error=words)
 
     def log(self, level: str, message: str) -> None:
         """A line of the log."""
-        self._write({"type": "LOG", "log": {"level": level, "message": message}})
+        words = self._redactor.redact(message)
+        self._write({"type": "LOG", "log": {"level": level, "message": words}})
 
     def spec(self, spec: Json) -> None:
         """What a configuration looks like."""
@@ -64,7 +71,7 @@ class Messages:
 
     def connection_status(self, status: str, message: str) -> None:
         """SUCCEEDED or FAILED."""
-        told = {"status": status, "message": message}
+        told = {"status": status, "message": self._redactor.redact(message)}
         self._write({"type": "CONNECTION_STATUS", "connectionStatus": told})
 
     def catalog(self, streams: Sequence[Json]) -> None:

@@ -11,7 +11,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from conftest import SEED, Bench, run_tap_with
 from model_target import ModelTarget
+from outcomes import STREAM
 from pairwise import pairwise
+from protocols import Singer
 
 from tap_nexudus_usage.errors import ApiError
 from tap_nexudus_usage.nexudus.entities import LEDGER
@@ -137,10 +139,10 @@ def test_every_combination_delivers_all_once(
     target = ModelTarget()
 
     def load(*, until: float = 1.0) -> list[int]:
-        run = bench.read(state=target.state)
-        output = b"".join(line + b"\n" for line in run.lines)
-        messages = target.take(output[: int(len(output) * until)])
-        return [message["record"]["Id"] for message in messages if message["type"] == "RECORD"]
+        state = {"bookmarks": {STREAM: target.bookmark}} if target.bookmark else {}
+        output = b"".join(line + b"\n" for line in bench.read(state=state).lines)
+        messages = Singer().messages(output[: int(len(output) * until)])
+        return [record["Id"] for record in target.take(messages)]
 
     killed = load(until=0.6)
     assert 0 < len(killed) < len(bench.ledger)
