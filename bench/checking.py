@@ -11,6 +11,7 @@ import msgspec
 
 from bench.processes import BenchError
 from tap_nexudus_usage import timestamps
+from tap_nexudus_usage.airbyte import streams
 from tap_nexudus_usage.emission.records import DELETED_AT
 from tap_nexudus_usage.nexudus.entities import ENTITIES, Entity
 
@@ -21,12 +22,24 @@ Expected = Mapping[str, Mapping[int, int]]
 """By stream and Id, the fingerprint of the record: a ledger of records would take gigabytes."""
 
 
+OWN = frozenset({DELETED_AT, streams.CURSOR, streams.DELETED})
+"""Columns that the protocols add to a record."""
+
+
 class _Line(msgspec.Struct):
-    """A Singer message, as far as it is looked at."""
+    """A message of Singer's or Airbyte's, as far as it is looked at."""
 
     type: str
     stream: str = ""
     record: dict[str, Any] | None = None
+
+    def content(self) -> tuple[str, dict[str, Any]] | None:
+        """Of a record, the stream and the record itself."""
+        if self.record is None:
+            return None
+        if self.stream:
+            return self.stream, self.record
+        return self.record["stream"], self.record["data"]
 
 
 def expect(entity: Entity, records: Iterable[bytes]) -> dict[int, int]:
@@ -42,7 +55,7 @@ def fingerprint(record: Mapping[str, Any], same_of: Mapping[str, Same]) -> int:
     The tap makes date-times canonical and undocumented fields JSON text, and keeps all digits of a
     decimal; others leave them, and write decimals as floats.
     """
-    same = {name: value for name, value in record.items() if name != DELETED_AT}
+    same = {name: value for name, value in record.items() if name not in OWN}
     for name, of in same_of.items():
         if same[name] is not None:
             same[name] = of(same[name])
@@ -77,15 +90,17 @@ def check(output: Path, expected: Expected) -> bytes:
         message = msgspec.json.decode(line, type=_Line)
         if message.type == "STATE":
             states.append(line)
-        if message.record is None:
+        content = message.content()
+        if content is None:
             continue
-        stream, record_id = message.stream, message.record["Id"]
+        stream, record = content
+        record_id = record["Id"]
         what = f"{stream} Id {record_id}"
         if record_id not in missing.get(stream, {}):
             again = record_id in expected.get(stream, {})
             when = "a second time" if again else "although not expected"
             raise BenchError(_words(output, f"holds {what} {when}"))
-        if missing[stream].pop(record_id) != fingerprint(message.record, _SAME[stream]):
+        if missing[stream].pop(record_id) != fingerprint(record, _SAME[stream]):
             raise BenchError(_words(output, f"holds {what} otherwise than the sandbox"))
     for stream, ids in missing.items():
         if ids:
@@ -94,9 +109,14 @@ def check(output: Path, expected: Expected) -> bytes:
     return b"".join(states)
 
 
-def last_state(states: bytes) -> str:
-    """The value of the last of the STATE lines, as JSON."""
-    return json.dumps(json.loads(states.splitlines()[-1])["value"])
+def last_state(lines: Iterable[bytes]) -> str:
+    """What a runner hands over the next time, as JSON, from the STATE lines."""
+    states = [json.loads(line) for line in lines]
+    if "value" in states[-1]:
+        return json.dumps(states[-1]["value"])
+    # Airbyte's are of a stream each.
+    of_streams = {s["state"]["stream"]["stream_descriptor"]["name"]: s["state"] for s in states}
+    return json.dumps([*of_streams.values()])
 
 
 def _lines(output: Path) -> Iterator[bytes]:

@@ -14,12 +14,13 @@ from bench.processes import run
 from bench.results import Alone, Result, Runs, Sample, set_ratios
 from bench.server import Server, serve
 from bench.workloads import CONTENDERS, Contender, Workload
-from tap_nexudus_usage.nexudus.entities import ALLOWANCES, LEDGER
+from tap_nexudus_usage.nexudus.entities import ALLOWANCES, ENTITIES, LEDGER
 from tap_nexudus_usage.sandbox.tokens import User
 
 START_UP: Mapping[str, Sequence[str]] = {
     "tap --version": ("-m", "tap_nexudus_usage", "--version"),
     "tap --discover": ("-m", "tap_nexudus_usage", "--discover"),
+    "source spec": ("-m", "tap_nexudus_usage.airbyte.cli", "spec"),
     'python -c "import singer_sdk"': ("-c", "import singer_sdk"),
 }
 
@@ -55,7 +56,7 @@ class Arena:
         state = self.folder / f"{contender}.state.json"
         output = (self.folder / f"{contender}.jsonl").read_bytes()
         lines = [line for line in output.splitlines() if b'"STATE"' in line[:40]]
-        state.write_text(last_state(lines[-1]), encoding="utf-8")
+        state.write_text(last_state(lines), encoding="utf-8")
         return state
 
     def sandbox_alone(self) -> tuple[int, float]:
@@ -86,6 +87,14 @@ class Arena:
         for name, content in {"tap": config, "others": others}.items():
             (self.folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
 
+    def write_airbyte_catalog(self) -> None:
+        """Write the configured catalog of the source."""
+        entities = ENTITIES if self.workload.allowances is not None else (LEDGER,)
+        streams = [
+            {"stream": {"name": entity.stream}, "sync_mode": "incremental"} for entity in entities
+        ]
+        self._airbyte_catalog.write_text(json.dumps({"streams": streams}), encoding="utf-8")
+
     def write_catalog(self) -> None:
         """Write the catalog that discovery gives, with all streams selected."""
         file = self._catalog
@@ -100,18 +109,26 @@ class Arena:
     def _catalog(self) -> Path:
         return self.folder / "catalog.json"
 
+    @property
+    def _airbyte_catalog(self) -> Path:
+        return self.folder / "configured_catalog.json"
+
     def _command(self, contender: Contender) -> list[str]:
         scale = self.workload.time_scale
         tap = ["bench.scaled_tap", str(1 / scale)] if scale else ["tap_nexudus_usage"]
         modules: Mapping[Contender, Sequence[str]] = {
             "tap": tap,
+            "airbyte": ["tap_nexudus_usage.airbyte.cli", "read"],
             "floor": ["bench.floor"],
             "by-the-book": ["bench.by_the_book"],
         }
-        config = self.folder / ("tap.json" if contender == "tap" else "others.json")
+        is_ours = contender in {"tap", "airbyte"}
+        config = self.folder / ("tap.json" if is_ours else "others.json")
         command = [self.python, "-m", *modules[contender], "--config", str(config)]
         if contender == "tap" and self.workload.allowances is not None:
             command += ["--catalog", str(self._catalog)]
+        if contender == "airbyte":
+            command += ["--catalog", str(self._airbyte_catalog)]
         return command
 
 
@@ -122,6 +139,7 @@ def measure(workload: Workload, *, python: str, repeat: int, folder: Path) -> Re
     running = [contender for contender, why in why_not.items() if why is None]
     with serve(workload) as server:
         arena = Arena(workload, server, folder, python)
+        arena.write_airbyte_catalog()
         if workload.allowances is not None:
             arena.write_catalog()
             if workload.by == "id":

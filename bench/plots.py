@@ -13,7 +13,7 @@ from bench.allowance import STEP
 from bench.results import Result, Results, Runs
 from bench.workloads import CONTENDERS
 
-STYLES = dict(zip(CONTENDERS, ("C0", "C7", "C3"), strict=True))
+STYLES = dict(zip(CONTENDERS, ("C0", "C2", "C7", "C3"), strict=True))
 
 
 def plot(results: Results, folder: Path) -> None:

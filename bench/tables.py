@@ -25,9 +25,9 @@ START_UP_HEAD = ("command", "wall (s)", "CPU (s)", "peak (MiB)")
 NOTES = """\
 Medians of whole processes, which ran in turns; the output of each was compared with the sandbox's
 records, one by one. both: the ledger and the allowances, by Id those that the ledger names, all of
-which exist. floor: a bare script with requests and json. by-the-book: the SDK's RESTStream, a
-partition and a "get one" for each Id; Nexudus's 409, which by default ends such a tap, is among its
-extra_retry_statuses, and Retry-After waited for."""
+which exist. airbyte: source-nexudus-usage, which reads the same. floor: a bare script with requests
+and json. by-the-book: the SDK's RESTStream, a partition and a "get one" for each Id; Nexudus's 409,
+which by default ends such a tap, is among its extra_retry_statuses, and Retry-After waited for."""
 
 SANDBOX_NOTE = "The sandbox alone, read over one connection by a client that throws all away:"
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Contender = Literal["tap", "floor", "by-the-book"]
+Contender = Literal["tap", "airbyte", "floor", "by-the-book"]
 
-CONTENDERS: Sequence[Contender] = ("tap", "floor", "by-the-book")
+CONTENDERS: Sequence[Contender] = ("tap", "airbyte", "floor", "by-the-book")
 
 MOST_BY_THE_BOOK = 2_000
 """Ids; the SDK's time for partitions grows with their square."""
@@ -47,8 +47,11 @@ class Workload:
 
     def why_not(self, contender: Contender) -> str | None:
         """Why a contender can't run, or None."""
-        if contender != "by-the-book":
-            return None
+        if contender == "airbyte":
+            return None if self.time_scale is None else "paced as the tap is"
+        return self._why_not_by_the_book() if contender == "by-the-book" else None
+
+    def _why_not_by_the_book(self) -> str | None:
         if self.allowances is not None:
             return "knows the ledger only"
         if self.by == "search":
