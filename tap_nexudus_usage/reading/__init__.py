@@ -2,6 +2,6 @@
 
 Knows the API's calls; nothing of what was emitted before, of settings or of a protocol.
 
-Others use: asking, by_id, by_search, clock_probe, fetch_ahead, get_many_probe, id_set, minutes,
-proof, tenant_clock.
+Others use: asking, by_id, by_search, clock_probe, fetch_ahead, get_many_probe, minutes, proof,
+tenant_clock.
 """

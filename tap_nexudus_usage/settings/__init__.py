@@ -2,5 +2,5 @@
 
 Knows what a connection and emission take of them; no protocol, each of which makes its own form.
 
-Others use: checked, declared, tidying.
+Others use: checked, declared, loading, tidying.
 """
