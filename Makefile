@@ -42,6 +42,7 @@ lint: .venv/installed ## Check style
 	$(BIN)/ruff check $(PATHS)
 	$(BIN)/lint-imports
 	$(BIN)/actionlint .github/workflows/*.yml
+	$(BIN)/hadolint Dockerfile
 
 format: .venv/installed ## Mend style
 	$(BIN)/ruff format $(PATHS)

@@ -7,7 +7,9 @@ from typing import Any
 
 from tap_nexudus_usage.settings.declared import PROPERTIES
 
-DOCUMENTATION = "https://github.com/tap-nexudus-usage/tap-nexudus-usage#readme"
+DOCUMENTATION = (
+    "https://example.com/REPLACE-ON-PUBLISHING/tap-nexudus-usage/blob/main/docs/airbyte.md"
+)
 
 CREDENTIALS, WAY = "credentials", "auth_type"
 
@@ -17,6 +19,12 @@ WAYS: Mapping[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "access_token": ("Access token", ("access_token",), ()),
 }
 """By its constant, each way to log in: its title, the settings it needs, and those it may have."""
+
+OTHERWISE = {
+    "refresh_token": "Alternative start without a password. It rotates, and the new one is handed "
+    "back, which not every client of Airbyte's keeps: the password is the durable way."
+}
+"""Descriptions of settings that aren't Singer's."""
 
 SINGER_ONLY = frozenset({"emit_activate_version_messages"})
 
@@ -89,4 +97,5 @@ def _property(name: str, order: int) -> Json:
     if "items" in definition:
         (kind,) = definition["items"]["type"]
         definition["items"] = {"type": kind}
+    definition["description"] = OTHERWISE.get(name, definition["description"])
     return {**definition, "order": order} | ({"airbyte_secret": True} if is_secret else {})
