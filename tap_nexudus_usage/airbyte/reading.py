@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -14,6 +15,8 @@ from tap_nexudus_usage.errors import ApiError, OutputError, TapError
 from tap_nexudus_usage.run.checkpoints import Checkpoints
 from tap_nexudus_usage.run.entity_run import EntityRun
 from tap_nexudus_usage.run.run import Run
+
+logger = logging.getLogger(__name__)
 
 STATE_SECONDS = 600.0
 """Airbyte takes a source for dead that is silent for hours, as one may be while it is throttled."""
@@ -88,13 +91,23 @@ class StreamRead:
                 self._since_state += 1
                 self._written += 1
                 part.wrote()
-        is_empty = not self._written and self._state.get("replication_key_value") is None
-        if stream.is_full and is_empty and not part.is_complete:
+        if stream.is_full and not part.is_complete:
+            self._tell_of_gaps()
+
+    def _tell_of_gaps(self) -> None:
+        """Say what a destination that replaces its table would lose; raises ApiError if all."""
+        if not self._written and self._state.get("replication_key_value") is None:
             message = (
                 f"A full refresh of {self._name} found nothing. That would empty the table, and "
                 "nothing proves that it should; synchronise incrementally, or try again later"
             )
             raise ApiError(message)
+        logger.warning(
+            "%s: this full refresh left records out (skipped as invalid, before start_date, "
+            "without UpdatedOn, or more were counted than came); where it replaces a table, they "
+            "are gone from it",
+            self._name,
+        )
 
     def _count(self) -> None:
         if self._checkpoints.count_one() or self._checkpoints.is_late():

@@ -304,6 +304,20 @@ def test_a_full_refresh_that_finds_nothing_does_not_empty_the_table(
     assert "found nothing" in said.errors[0]["message"]
 
 
+@WAYS
+def test_a_full_refresh_says_what_it_left_out(
+    source: Source, bench: Bench, way: dict[str, Any]
+) -> None:
+    bench.ledger.change(list(bench.ledger)[2], CreditUsed="twelve")
+
+    said = source.read(mode="full_refresh", on_invalid_record="warn", **way)
+    whole = source.read(mode="full_refresh", record_ids=list(bench.ledger)[5:9])
+
+    assert said.code == 0
+    assert "this full refresh left records out" in said.logs
+    assert "left records out" not in whole.logs
+
+
 # Ends by signals, and readers that are gone
 
 
