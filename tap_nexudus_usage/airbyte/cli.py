@@ -148,7 +148,8 @@ class Command:
             self._messages.flush()
 
         surroundings = self._surroundings(termination, on_poll)
-        with running(surroundings, [stream.entity for stream in streams]) as run:
+        replaced = [stream.entity for stream in streams if stream.is_full]
+        with running(surroundings, [stream.entity for stream in streams], replaced) as run:
             is_good = read(run, reads)
         self._messages.flush()
         return 0 if is_good else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from tap_server import Drain, Order
 from airbyte.conversation import CURSOR, DELETED, OWN, READ, Said, Source, parsed, say
 from tap_nexudus_usage.nexudus.entities import ALLOWANCES, ENTITIES
 from tap_nexudus_usage.sandbox.faults import Fault
+from tap_nexudus_usage.sandbox.tenant import Tenant
 from tap_nexudus_usage.sandbox.tokens import User
 from tap_nexudus_usage.sandbox.turmoil import Turmoil
 
@@ -316,6 +318,35 @@ def test_a_full_refresh_says_what_it_left_out(
     assert said.code == 0
     assert "this full refresh left records out" in said.logs
     assert "left records out" not in whole.logs
+
+
+def test_a_full_refresh_has_an_allowance_whose_use_get_many_keeps_back(
+    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the allowance, which is there, would go from a table that is replaced."""
+    kept_back: set[int] = set()
+    shows = Tenant.shows
+
+    def show(tenant: Tenant, record: bytes, *, in_array: bool = False, **where: bool) -> bytes:
+        is_kept_back = in_array and json.loads(record)["Id"] in kept_back
+        return b"null" if is_kept_back else shows(tenant, record, in_array=in_array, **where)
+
+    monkeypatch.setattr(Tenant, "shows", show)
+    bench = make_bench(100, allowances=90)
+    record_ids = list(bench.ledger)
+    allowance = bench.allowances.insert()["Id"]
+    bench.ledger.change(record_ids[-1], CoworkerExtraServiceId=allowance)
+    # So many that get one is asked about some of them only, where nothing depends on it.
+    for record_id in record_ids[:40]:
+        bench.ledger.delete(record_id)
+    kept_back.add(record_ids[-1])
+
+    said = Source(bench).read(
+        ALLOWANCES.stream, mode="full_refresh", record_ids=record_ids, batch_size=50
+    )
+
+    assert allowance in said.ids(ALLOWANCES.stream)
+    assert said.statuses(ALLOWANCES.stream)[-1] == "COMPLETE"
 
 
 # Ends by signals, and readers that are gone
