@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 DIRECTIONS = ("0", "1", "ascending")
 """What ascending is called, by the newest edition of the API and by two older ones."""
 
+TELLING_SIZE = 25
+"""Records of a page that is asked for to see in which order they come."""
+
 DESCENDING = {"0": "1", "1": "-1", "ascending": "descending"}
 """What descending is called where ascending is called so."""
 
@@ -142,30 +145,49 @@ class Asking:
     def _direction_with_earlier(self, answer: Answer) -> str | None:
         """Another direction that ascends, or seems to: it shows an earlier record first.
 
-        Of two answers the records may have changed in between, so that proves nothing.
+        Of two answers the records may have changed in between, so that proves nothing. Where the
+        page is small, a larger one of the same direction tells more than all others.
         """
-        for direction in DIRECTIONS:
-            if direction in {self.direction, *self._not_ascending}:
-                continue
-            page = self._page_unless_refused(answer.bound, direction, max(self.page_size, 25))
+        directions = [name for name in DIRECTIONS if name not in self._not_ascending]
+        if self.page_size < TELLING_SIZE:
+            directions.sort(key=lambda name: name != self.direction)
+        else:
+            directions.remove(self.direction)
+        for direction in directions:
+            size = max(self.page_size, TELLING_SIZE)
+            page = self._page_unless_refused(answer.bound, direction, size)
             minutes = Answer(answer.bound, page).minutes if page else []
+            is_ascending = minutes == sorted(minutes) and minutes[:1] < minutes[-1:]
+            if direction == self.direction and is_ascending:
+                self.is_direction_proven = True
+                return None
             if page is None or minutes[:1] > minutes[-1:]:
                 self._not_ascending.add(direction)
-            elif minutes[:1] < minutes[-1:] or answer.latest > min(minutes, default=answer.latest):
+            elif is_ascending or answer.latest > min(minutes, default=answer.latest):
                 return direction
+        if self.direction in self._not_ascending:
+            self.turn_to_next()
+            return self.direction
         self.is_direction_proven = len(self._not_ascending) == len(DIRECTIONS) - 1
         return None
 
     def _page_unless_refused(
         self, bound: str, direction: str, size: int | None = None
     ) -> Page | None:
-        """A page; None where a word is refused, because numbers are understood."""
-        try:
-            return self.page(bound, size=size, direction=direction)
-        except ApiError as error:
-            if direction.isdecimal() or isinstance(error, UnansweredError):
-                raise
-            return None
+        """A page; None where a word is refused, because numbers are understood.
+
+        Refused twice: by a single refusal, which may be one in passing, another direction would
+        count as proved.
+        """
+        for is_last in (False, True):
+            try:
+                return self.page(bound, size=size, direction=direction)
+            except ApiError as error:  # noqa: PERF203 - two at the most
+                if direction.isdecimal() or isinstance(error, UnansweredError):
+                    raise
+                if is_last:
+                    break
+        return None
 
     def turn_to_next(self) -> None:
         """Take another word for ascending; raises ApiError where none is left."""

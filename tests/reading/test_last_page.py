@@ -108,3 +108,21 @@ def test_where_descending_is_refused_or_fails_for_ever_the_search_goes_on_withou
     run = bench.read()
 
     assert sorted(run.ids) == sorted(bench.ledger)
+
+
+@pytest.mark.parametrize("skip", range(6))
+@pytest.mark.parametrize("page_size", [1, 30])
+def test_a_refusal_in_passing_proves_no_direction(
+    make_bench: Callable[..., Bench], skip: int, page_size: int
+) -> None:
+    """Else the newest would count as the oldest, and what comes before it as emitted."""
+    bench = make_bench(40, dir_reading="words")
+    way = {"record_ids": None, "page_size": page_size}
+    bench.world.faults.append(Fault(status=400, endpoints=("search",), skip=skip, times=2))
+
+    first = bench.run(**way)
+    bench.world.faults.clear()
+    state = first.state if first.states else {}
+    second = bench.read(state=state, **way)
+
+    assert {*first.ids, *second.ids} == {*bench.ledger}
