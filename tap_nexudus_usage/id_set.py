@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
-from typing import Any
-
-from tap_nexudus_usage.nexudus.decoding import whole
+from collections.abc import Iterable
 
 _BITS = 16
 _LOW = 2**_BITS - 1
@@ -51,9 +48,3 @@ class IdSet:
             are_new.append(is_new)
         self._count += sum(are_new)
         return are_new
-
-
-def key(record: Mapping[str, Any]) -> int:
-    """What to tell a record from others by: its Id, or a number for one that is no Id."""
-    record_id = whole(record.get("Id"))
-    return record_id if type(record_id) is int else hash(repr(record_id))

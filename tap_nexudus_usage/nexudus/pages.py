@@ -107,3 +107,9 @@ def _flag(answer: dict[str, Any], name: str) -> bool:
 
 def _refusal(name: str, wanted: str, value: Any) -> UnusableAnswerError:
     return UnusableAnswerError(f"a {name} that should be {wanted}, but is {look(value):.40}")
+
+
+def key(record: Record) -> int:
+    """What to tell a record from others by: its Id, or a number for one that is no Id."""
+    record_id = whole(record.get("Id"))
+    return record_id if type(record_id) is int else hash(repr(record_id))

@@ -9,9 +9,8 @@ from functools import cached_property
 from itertools import takewhile
 
 from tap_nexudus_usage.errors import AccessError, ApiError, UnansweredError
-from tap_nexudus_usage.id_set import key
 from tap_nexudus_usage.nexudus.client import NexudusClient
-from tap_nexudus_usage.nexudus.pages import Page, Record
+from tap_nexudus_usage.nexudus.pages import Page, Record, key
 from tap_nexudus_usage.reading.minutes import minute_of_record, shift, to_datetime
 from tap_nexudus_usage.reading.tenant_clock import FARTHEST
 

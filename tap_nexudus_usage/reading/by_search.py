@@ -21,9 +21,9 @@ from functools import partial
 from itertools import repeat
 
 from tap_nexudus_usage.errors import UncountedError
-from tap_nexudus_usage.id_set import IdSet, key
+from tap_nexudus_usage.id_set import IdSet
 from tap_nexudus_usage.nexudus.client import NexudusClient
-from tap_nexudus_usage.nexudus.pages import Record
+from tap_nexudus_usage.nexudus.pages import Record, key
 from tap_nexudus_usage.reading.asking import Answer, Asking, not_continued
 from tap_nexudus_usage.reading.fetch_ahead import fetch_ahead
 from tap_nexudus_usage.reading.last_page import ask_for_end

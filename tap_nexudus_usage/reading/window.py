@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 
 from tap_nexudus_usage.errors import ApiError
-from tap_nexudus_usage.id_set import IdSet, key
-from tap_nexudus_usage.nexudus.pages import Page, Record
+from tap_nexudus_usage.id_set import IdSet
+from tap_nexudus_usage.nexudus.pages import Page, Record, key
 
 MOST_PASSES = 10
 """After which a window that keeps changing is given up for this run."""

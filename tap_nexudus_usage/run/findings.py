@@ -11,11 +11,10 @@ from math import isinf
 from typing import Any
 
 from tap_nexudus_usage import timestamps
-from tap_nexudus_usage.id_set import key
 from tap_nexudus_usage.nexudus.auth import Login
 from tap_nexudus_usage.nexudus.client import GetManyForm
 from tap_nexudus_usage.nexudus.entities import Entity
-from tap_nexudus_usage.nexudus.pages import Page, Record
+from tap_nexudus_usage.nexudus.pages import Page, Record, key
 from tap_nexudus_usage.nexudus.transport import Tally
 from tap_nexudus_usage.reading.get_many_probe import GetMany
 from tap_nexudus_usage.reading.minutes import minute_of_record

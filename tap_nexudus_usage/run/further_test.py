@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from tap_nexudus_usage.emission.records import RecordShape
 from tap_nexudus_usage.errors import AccessError, TapError
-from tap_nexudus_usage.id_set import key
 from tap_nexudus_usage.nexudus.client import NexudusClient
 from tap_nexudus_usage.nexudus.entities import Entity
-from tap_nexudus_usage.nexudus.pages import Record
+from tap_nexudus_usage.nexudus.pages import Record, key
 from tap_nexudus_usage.reading.asking import Asking
 from tap_nexudus_usage.reading.get_many_probe import GetMany, try_get_many
 from tap_nexudus_usage.reading.minutes import BEGINNING, minute_of, shift

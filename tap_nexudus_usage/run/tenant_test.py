@@ -13,10 +13,9 @@ from tap_nexudus_usage.errors import (
     TapError,
     UnansweredError,
 )
-from tap_nexudus_usage.id_set import key
 from tap_nexudus_usage.nexudus.connection import Connection
 from tap_nexudus_usage.nexudus.entities import Entity
-from tap_nexudus_usage.nexudus.pages import Page, Record
+from tap_nexudus_usage.nexudus.pages import Page, Record, key
 from tap_nexudus_usage.reading import clock_probe
 from tap_nexudus_usage.reading.asking import Answer, Asking, count
 from tap_nexudus_usage.reading.get_many_probe import GetMany, try_get_many

@@ -19,8 +19,8 @@ from singer_sdk.contrib.msgspec import serialize_jsonl
 
 from tap_nexudus_usage.emission.records import RecordShape
 from tap_nexudus_usage.errors import InvalidRecordError
-from tap_nexudus_usage.id_set import key
 from tap_nexudus_usage.nexudus.decoding import decode
+from tap_nexudus_usage.nexudus.pages import key
 from tap_nexudus_usage.sandbox.tenant import Tenant
 
 SHAPE = RecordShape(
