@@ -5,12 +5,19 @@ PATHS := tap_nexudus_usage tests bench demo examples tools
 # The targets' environments, and the oldest Python that each is made for.
 ENVIRONMENTS := postgres:3.10 duckdb:3.10 jsonl:3.10 snowflake:3.11 bigquery:3.11 \
 	bigquery_emulator:3.13 dagster:3.10 dbt:3.10 csv:3.10 pipelinewise_postgres:3.10 sqlite:3.9
+# Those of Airbyte's clients.
+AIRBYTE_ENVIRONMENTS := pyairbyte:3.10 airbyte_cdk:3.10
 PIN := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links
+# Of environments in a folder.
+pin_each = cd $(1) && for pair in $(2); do \
+		name=$${pair%:*}; \
+		$(CURDIR)/$(PIN) --python-version $${pair\#*:} --output-file $$name.txt $$name.in || exit; \
+	done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pythons test-long test-warehouses bench lint format types wheels \
-	audit constraints constraints-warehouses clean
+.PHONY: help demo test test-pythons test-long test-warehouses test-airbyte bench lint format types \
+	wheels audit constraints constraints-warehouses constraints-airbyte clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 25
@@ -25,12 +32,15 @@ test: .venv/installed ## Run the quick tests
 test-pythons: .venv/installed ## Run the quick tests on every supported Python that is found
 	$(BIN)/python -m tools.pythons $(if $(AT_LEAST),--at-least $(AT_LEAST))
 
-test-long: .venv/installed ## Run all tests but the warehouses', with many more examples (half an hour)
+test-long: .venv/installed ## Run the quick and long tests, with many more examples (half an hour)
 	SEARCH_EXAMPLES=5000 FAULT_SCHEDULES=3000 HOSTILE_EXAMPLES=1000 \
-		$(BIN)/pytest -m "not warehouse" --timeout=3600
+		$(BIN)/pytest -m "not warehouse and not airbyte" --timeout=3600
 
 test-warehouses: .venv/installed ## Load warehouses with real targets, and compare row by row
 	$(BIN)/pytest -m warehouse --numprocesses=0 --timeout=1200 tests/warehouses
+
+test-airbyte: .venv/installed ## Read with PyAirbyte, and let the CDK's standard tests judge the source
+	$(BIN)/pytest -m airbyte --numprocesses=0 --timeout=1200 tests/airbyte/clients
 
 # Options: REPEAT=3, ONLY=by-id or ONLY=by-id-2000.
 bench: .venv/bench/installed ## Measure the tap beside a bare script (half an hour)
@@ -62,10 +72,10 @@ constraints: .venv/installed ## Pin the newest versions of everything
 		--output-file constraints.txt pyproject.toml
 
 constraints-warehouses: .venv/installed ## Pin the newest versions of what the targets need
-	cd tests/warehouses/environments && for pair in $(ENVIRONMENTS); do \
-		name=$${pair%:*}; \
-		$(CURDIR)/$(PIN) --python-version $${pair#*:} --output-file $$name.txt $$name.in || exit; \
-	done
+	$(call pin_each,tests/warehouses/environments,$(ENVIRONMENTS))
+
+constraints-airbyte: .venv/installed ## Pin the newest versions of what Airbyte's clients need
+	$(call pin_each,tests/airbyte/clients/environments,$(AIRBYTE_ENVIRONMENTS))
 
 clean: ## Remove the environments and what runs left
 	rm -rf .venv .warehouses .meltano output dist

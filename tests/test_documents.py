@@ -334,7 +334,7 @@ def test_the_changelog_has_this_version() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [PROJECT / "constraints.txt", *PROJECT.glob("tests/warehouses/environments/*.txt")],
+    [PROJECT / "constraints.txt", *PROJECT.glob("tests/**/environments/*.txt")],
     ids=lambda path: path.stem,
 )
 def test_constraints_name_no_host(path: Path) -> None:

@@ -21,19 +21,19 @@ ANY = ("3.11", "3.12", "3.13", "3.10")
 """Pythons that most targets run on, best tried first: their dependencies lag behind Python's."""
 
 
-def environment(name: str, pythons: Sequence[str] = ANY) -> Path:
+def environment(name: str, pythons: Sequence[str] = ANY, requirements: Path = REQUIREMENTS) -> Path:
     """The bin folder of the environment made from `<name>.txt`; skips where no Python fits."""
-    folder, requirements = CACHE / name, REQUIREMENTS / f"{name}.txt"
+    folder, pins = CACHE / name, requirements / f"{name}.txt"
     made_from = folder / "requirements.txt"
-    if not made_from.exists() or made_from.read_bytes() != requirements.read_bytes():
+    if not made_from.exists() or made_from.read_bytes() != pins.read_bytes():
         python = find(pythons)
         if python is None:
             wanted = " or ".join(pythons)
             pytest.skip(f"{name} needs Python {wanted}, and there is none on this machine")
         uv("venv", "--clear", "--no-project", "--python", python, folder)
-        uv("pip", "sync", "--require-hashes", "--python", folder, requirements)
+        uv("pip", "sync", "--require-hashes", "--python", folder, pins)
         # Last, so that an environment left half made is made again.
-        shutil.copy(requirements, made_from)
+        shutil.copy(pins, made_from)
     return folder / "bin"
 
 
