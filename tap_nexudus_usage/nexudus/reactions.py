@@ -142,7 +142,8 @@ def describe_answer(answer: requests.Response, redactor: Redactor, *, login: boo
         said = f"a redirect to {one_line(redactor.redact(target))}, which isn't followed"
     else:
         said = _login_excerpt(answer, redactor) if login else redactor.excerpt(answer.content)
-    return ": ".join(filter(None, (status, meaning, said)))
+    # What it is quoted in goes on with a full stop of its own.
+    return ": ".join(filter(None, (status, meaning, said))).removesuffix(".")
 
 
 def is_html(answer: requests.Response) -> bool:

@@ -198,7 +198,7 @@ def test_a_refused_login_is_tried_once_and_quoted_whatever_its_status(
 
     assert isinstance(run.error, LoginError)
     assert code in str(run.error)
-    assert "The user name or password is incorrect." in str(run.error)
+    assert "The user name or password is incorrect. Check" in str(run.error)
     assert "Check username and password" in str(run.error)
     assert bench.count_calls() == 1
 
