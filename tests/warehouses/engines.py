@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import postgresql
-from outcomes import STREAM
 
 from warehouses.environments import environment
 from warehouses.recipes import RECIPES
@@ -49,10 +48,10 @@ def postgres(folder: Path) -> Iterator[Warehouse]:
         yield Warehouse(
             target=[bin_folder / "target-postgres", "--config", config],
             queried_by=[bin_folder / "python", QUERY, "postgres", conninfo],
-            table=f"{SCHEMA}.{STREAM}",
+            table=f"{SCHEMA}.{{stream}}",
             columns=(
                 "SELECT column_name, data_type FROM information_schema.columns "
-                f"WHERE table_name = '{STREAM}'"
+                "WHERE table_name = '{stream}'"
             ),
             home=folder,
             activates_versions=True,
@@ -69,10 +68,10 @@ def duckdb(folder: Path) -> Iterator[Warehouse]:
     yield Warehouse(
         target=[bin_folder / "target-duckdb", "--config", config],
         queried_by=[bin_folder / "python", QUERY, "duckdb", database],
-        table=f"{SCHEMA}.{STREAM}",
+        table=f"{SCHEMA}.{{stream}}",
         columns=(
             "SELECT column_name, data_type FROM information_schema.columns "
-            f"WHERE table_name = '{STREAM}'"
+            "WHERE table_name = '{stream}'"
         ),
         home=folder,
         named=str.lower,
@@ -97,7 +96,7 @@ def jsonl(folder: Path) -> Iterator[Warehouse]:
     output = folder / "output"
     output.mkdir()
     config = config_file(folder, "jsonl", destination_path=str(output))
-    lines = f"read_json_auto('{output / STREAM}.jsonl')"
+    lines = f"read_json_auto('{output}/{{stream}}.jsonl')"
     yield Warehouse(
         target=[bin_folder / "target-jsonl", "--config", config],
         queried_by=[bin_folder / "python", QUERY, "duckdb", folder / "reader.duckdb"],
@@ -125,10 +124,10 @@ def snowflake(folder: Path, **differences: Any) -> Iterator[Warehouse]:
     yield Warehouse(
         target=[bin_folder / "python", target, databases, "--config", config],
         queried_by=[bin_folder / "python", QUERY, "fakesnow", databases],
-        table=STREAM,
+        table="{stream}",
         columns=(
             "SELECT column_name, data_type FROM information_schema.columns "
-            f"WHERE table_name = '{STREAM.upper()}'"
+            "WHERE table_name = upper('{stream}')"
         ),
         home=folder,
         activates_versions=True,
@@ -152,10 +151,10 @@ def bigquery(folder: Path, **differences: Any) -> Iterator[Warehouse]:
         yield Warehouse(
             target=[bin_folder / "target-bigquery", "--config", config],
             queried_by=[bin_folder / "python", QUERY, "bigquery", project],
-            table=f"{SCHEMA}.{STREAM}",
+            table=f"{SCHEMA}.{{stream}}",
             columns=(
                 f"SELECT column_name, data_type FROM {SCHEMA}.INFORMATION_SCHEMA.COLUMNS "
-                f"WHERE table_name = '{STREAM}'"
+                "WHERE table_name = '{stream}'"
             ),
             home=folder,
             env={"BIGQUERY_EMULATOR_HOST": address},

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from conftest import Bench
+from outcomes import STREAM
 
+from tap_nexudus_usage.nexudus.entities import LEDGER, Entity
 from tap_nexudus_usage.singer.tap import TapNexudusUsage
-from warehouses.warehouse import Warehouse
+from warehouses.warehouse import Row, Warehouse
 
 TIMEOUT = 180.0
 """Seconds for one run."""
@@ -28,28 +31,51 @@ class Run:
     """A run that has ended.
 
     Attributes:
-        records: what the tap wrote into the pipe, in that order.
+        written: what the tap wrote into the pipe, by stream, in that order.
         state: the last STATE that the target emitted, if any.
     """
 
     tap_code: int
-    records: list[dict[str, Any]]
+    written: Mapping[str, list[Row]]
     state: dict[str, Any] | None
+
+    def of(self, entity: Entity) -> list[Row]:
+        """The records of an entity."""
+        return self.written.get(entity.stream, [])
+
+    def ids_of(self, entity: Entity) -> list[int]:
+        """The Ids of an entity's records."""
+        return [record["Id"] for record in self.of(entity)]
+
+    @property
+    def records(self) -> list[Row]:
+        """The ledger's."""
+        return self.of(LEDGER)
 
     @property
     def ids(self) -> list[int]:
-        """The Ids of the records, in the order written."""
-        return [record["Id"] for record in self.records]
+        """The Ids of the ledger's records."""
+        return self.ids_of(LEDGER)
 
 
 class Pipeline:
     """One tap, one target, and the state in between."""
 
-    def __init__(self, bench: Bench, warehouse: Warehouse, folder: Path) -> None:
-        """Keep config, state, what went through the pipe, and the logs in `folder`."""
+    def __init__(
+        self,
+        bench: Bench,
+        warehouse: Warehouse,
+        folder: Path,
+        entities: Sequence[Entity] = (LEDGER,),
+    ) -> None:
+        """Keep config, state, what went through the pipe, and the logs in `folder`.
+
+        `entities` are those that are selected, unless a catalog is given.
+        """
         self._bench = bench
         self._warehouse = warehouse
         self._folder = folder
+        self._entities = entities
         self._state: dict[str, Any] = {}
         self._messages = folder / "messages.jsonl"
         self._states = folder / "states.jsonl"
@@ -62,10 +88,13 @@ class Pipeline:
         terminate_after: int | None = None,
         **settings: Any,
     ) -> Run:
-        """Run to the end, or until so many records went through: the tap is then terminated."""
+        """Run to the end, or until so many of the ledger's records went through.
+
+        The tap is then terminated.
+        """
         options = {
             "config": self._bench.settings(**settings),
-            "catalog": given_catalog or catalog(method),
+            "catalog": given_catalog or catalog(method, self._entities),
             "state": self._state,
         }
         command = [sys.executable, "-m", "tap_nexudus_usage"]
@@ -85,13 +114,15 @@ class Pipeline:
                 process.stdout.close()
             if terminate_after is not None:
                 wait_until(
-                    lambda: len(self._records()) >= terminate_after or tap.poll() is not None
+                    lambda: (
+                        len(self._written()[STREAM]) >= terminate_after or tap.poll() is not None
+                    )
                 )
                 tap.send_signal(signal.SIGTERM)
             code = tap.wait(TIMEOUT)
             assert target.wait(TIMEOUT) == 0, self._log("target")
         assert terminate_after is not None or code == 0, self._log("tap")
-        return Run(code, self._records(), self._keep_state())
+        return Run(code, self._written(), self._keep_state())
 
     def _start(
         self,
@@ -120,13 +151,16 @@ class Pipeline:
     def _log(self, name: str) -> str:
         return (self._folder / f"{name}.log").read_text(encoding="utf-8")[-5_000:]
 
-    def _records(self) -> list[dict[str, Any]]:
+    def _written(self) -> dict[str, list[Row]]:
         """What is in the pipe, or went through; a line that is still being written is left out."""
+        written: dict[str, list[Row]] = defaultdict(list)
         if not self._messages.exists():
-            return []
+            return written
         lines = self._messages.read_bytes().splitlines(keepends=True)
-        messages = (json.loads(line) for line in lines if line.endswith(b"\n"))
-        return [message["record"] for message in messages if message["type"] == "RECORD"]
+        for message in (json.loads(line) for line in lines if line.endswith(b"\n")):
+            if message["type"] == "RECORD":
+                written[message["stream"]].append(message["record"])
+        return written
 
     def _keep_state(self) -> dict[str, Any] | None:
         lines = self._states.read_text(encoding="utf-8").splitlines()
@@ -136,10 +170,16 @@ class Pipeline:
         return self._state
 
 
-def catalog(method: str) -> dict[str, Any]:
-    """The tap's catalog, with a replication method."""
+def catalog(method: str, entities: Sequence[Entity] = (LEDGER,)) -> dict[str, Any]:
+    """The tap's catalog, with a replication method, and the streams of these entities selected."""
     found: dict[str, Any] = json.loads(TapNexudusUsage(validate_config=False).catalog_json_text)
-    found["streams"][0]["replication_method"] = method
+    selected = {entity.stream for entity in entities}
+    for stream in found["streams"]:
+        stream["replication_method"] = method
+        (of_stream,) = (
+            entry["metadata"] for entry in stream["metadata"] if not entry["breadcrumb"]
+        )
+        of_stream["selected"] = stream["tap_stream_id"] in selected
     return found
 
 

@@ -6,9 +6,14 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from outcomes import STREAM
+from typing_extensions import Self
+
+from tap_nexudus_usage.nexudus.entities import Entity
 
 Row = dict[str, Any]
 
@@ -22,7 +27,9 @@ def in_lower_case(row: Row) -> Row:
 
 @dataclass
 class Warehouse:
-    """An engine with a target.
+    """An engine with a target, and of its tables the one that is looked at.
+
+    In SQL that concerns the table, its name is `{stream}`.
 
     Attributes:
         target: the command of the target.
@@ -30,6 +37,7 @@ class Warehouse:
         table: what to count the rows of.
         latest: what to select one row per Id from.
         columns: SQL that gives names and types of the columns.
+        stream: whose table it is.
         env: what both commands need in their environment.
         appends: whether the target adds a row for each record, instead of updating the Id's.
         activates_versions: whether the target does anything about an ACTIVATE_VERSION message.
@@ -43,6 +51,7 @@ class Warehouse:
     columns: str
     home: Path
     latest: str = ""
+    stream: str = STREAM
     env: Mapping[str, str] = field(default_factory=dict)
     appends: bool = False
     activates_versions: bool = False
@@ -55,19 +64,26 @@ class Warehouse:
         kept = {name: value for name, value in os.environ.items() if name in {"PATH", "LANG"}}
         return {**kept, "HOME": str(self.home), "NO_PROXY": "127.0.0.1", **self.env}
 
+    def of(self, entity: Entity) -> Self:
+        """The same, to look at an entity's table."""
+        return replace(self, stream=entity.stream)
+
     def count(self) -> int:
         """How many rows the table has."""
-        ((count,),) = (row.values() for row in self.query(f"SELECT count(*) FROM {self.table}"))
+        ((count,),) = (row.values() for row in self._query(f"SELECT count(*) FROM {self.table}"))
         return int(count)
 
     def rows(self) -> list[Row]:
         """The rows, each Id's latest where there are several."""
-        return self.query(f"SELECT * FROM {self.latest or self.table}")
+        return self._query(f"SELECT * FROM {self.latest or self.table}")
 
     def column_types(self) -> dict[str, str]:
         """The types of the columns, by name."""
-        pairs = [list(row.values()) for row in self.query(self.columns)]
+        pairs = [list(row.values()) for row in self._query(self.columns)]
         return {pair[0]: pair[1] for pair in pairs}
+
+    def _query(self, sql: str) -> list[Row]:
+        return self.query(sql.replace("{stream}", self.stream))
 
     def query(self, sql: str) -> list[Row]:
         """The rows that a query finds; none where it is a command."""

@@ -64,12 +64,13 @@ CONNECT: dict[str, Callable[[str], AbstractContextManager[Any]]] = {
 
 
 def as_json(value: Any) -> Any:
-    """Date-times as the tap writes them, whatever zone they come in; whole numbers as such."""
+    """Date-times as the tap writes them, whatever zone they come in; numbers as JSON has them."""
     if isinstance(value, datetime):
         utc = value if value.tzinfo is None else value.astimezone(timezone.utc)
         return f"{utc.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
-    if isinstance(value, Decimal) and value == value.to_integral_value():
-        return int(value)
+    if isinstance(value, Decimal):
+        is_whole = value == value.to_integral_value() and abs(value) < 2**64
+        return int(value) if is_whole else float(value)
     return str(value) if isinstance(value, UUID) else value
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import gzip
 import re
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ PRIMARY_KEY = re.compile(r",\s*primary key \([^)]*\)", re.IGNORECASE)
 
 execute_on_fakesnow = FakeSnowflakeCursor.execute
 user_stage: dict[str, list[Path]] = {}
+one_at_a_time = threading.RLock()
+"""The target loads its streams at the same time, which fakesnow's own tables don't bear."""
 
 
 def execute(
@@ -58,6 +61,18 @@ def execute(
     **kwargs: Any,
 ) -> FakeSnowflakeCursor:
     """Take over what concerns the user stage, and leave the rest to fakesnow."""
+    with one_at_a_time:
+        return execute_alone(cursor, command, params, *args, **kwargs)
+
+
+def execute_alone(
+    cursor: FakeSnowflakeCursor,
+    command: str,
+    params: Sequence[Any] | dict[Any, Any] | None,
+    *args: Any,
+    **kwargs: Any,
+) -> FakeSnowflakeCursor:
+    """The same, while no other thread does."""
     if put := PUT.fullmatch(command):
         uri = put["file"] % params if params else put["file"]
         user_stage.setdefault(put["folder"], []).append(Path(urlparse(uri.strip("'")).path))
