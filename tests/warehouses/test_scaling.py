@@ -12,6 +12,7 @@ import pytest
 from conftest import Bench
 from outcomes import STREAM
 
+from tap_nexudus_usage.nexudus.entities import LEDGER
 from tap_nexudus_usage.sandbox.records import Ledger
 from tap_nexudus_usage.sandbox.tokens import User
 from warehouses import engines
@@ -139,7 +140,7 @@ def test_accounts_are_seen_in_one_place(
 ) -> None:
     load(meltano, ALL_ACCOUNTS, ACCOUNTS)
     for account in ACCOUNTS:
-        select = RECIPES["postgres"].view.replace("nexudus.", f"nexudus_{account}.")
+        select = RECIPES["postgres"].views[LEDGER].replace("nexudus.", f"nexudus_{account}.")
         warehouse.query(f"CREATE VIEW nexudus_{account}.credit_uses AS {select}")
 
     rows = warehouse.query(ACCOUNTS_IN_ONE)

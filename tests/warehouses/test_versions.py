@@ -1,10 +1,11 @@
-"""Of several versions of a record, the view of the recipe shows the latest.
+"""Of several versions of a record, the views of the recipe show the latest.
 
 Where the target updates, and where it appends; BigQuery's and Snowflake's can do either.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from pathlib import Path
 import pytest
 from conftest import SEED, Bench
 
-from tap_nexudus_usage.sandbox.records import Ledger
+from tap_nexudus_usage.nexudus.entities import ALLOWANCES, ENTITIES, LEDGER, Entity
+from tap_nexudus_usage.sandbox.pair import tenant_tables
+from tap_nexudus_usage.sandbox.records import Table
 from tap_nexudus_usage.sandbox.server import Sandbox
 from tap_nexudus_usage.sandbox.turmoil import Turmoil
 from tap_nexudus_usage.sandbox.world import World
@@ -35,13 +38,13 @@ VARIANTS = {**ENGINES, **APPENDING}
 
 @dataclass(frozen=True)
 class Loads:
-    """Two runs, and what the view answered after each."""
+    """Two runs, and what the views answered after each."""
 
     appends: bool
-    changing: int
+    changing: dict[Entity, int]
     by_search: Run
     by_id: Run
-    count: int
+    counts: dict[Entity, int]
     answers: list[tuple[Answers, Answers]]
 
 
@@ -49,55 +52,80 @@ class Loads:
 def loads(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Loads]:
-    """A record changes while it is searched; later it is corrected, and another one deleted."""
+    """Records change while they are searched; later some are corrected, and some deleted."""
     folder = tmp_path_factory.mktemp(request.param)
     engine = request.param.partition("-")[0]
-    ledger = Ledger(30, SEED)
+    ledger, allowances = tenant_tables(30, 40, SEED)
+    tables: dict[Entity, Table] = {LEDGER: ledger, ALLOWANCES: allowances}
+    changing = {entity: next(iter(tables[entity].updated_between("", "~"))) for entity in tables}
     ids = list(ledger)
-    changing = next(iter(ledger.updated_between("", "~")))
-    # Stamped now, so that the state of the search remembers it and its deletion is noticed.
-    gone = ids[5]
-    ledger.change(gone)
+    used = [use["CoworkerExtraServiceId"] for use in map(ledger.get, ids[7:]) if use is not None]
+    named = [allowance_id for allowance_id in allowances if allowance_id in used]
+    # Stamped now, so that the state of the search remembers them and their deletion is noticed.
+    gone: dict[Entity, int] = {LEDGER: ids[5], ALLOWANCES: named[0]}
+    for entity, record_id in gone.items():
+        tables[entity].change(record_id)
     answers = []
-    world = World(ledger)
+    searches: Counter[Entity] = Counter()
+
+    def change(table: Table) -> None:
+        entity = LEDGER if table is ledger else ALLOWANCES
+        searches[entity] += 1
+        if searches[entity] in {2, 3}:
+            table.change(changing[entity])
+
+    world = World(ledger, {ALLOWANCES: allowances})
     with Sandbox(world) as sandbox, VARIANTS[request.param](folder) as warehouse:
         bench = Bench(sandbox)
-        pipeline = Pipeline(bench, warehouse, folder)
+        pipeline = Pipeline(bench, warehouse, folder, ENTITIES)
 
         def look() -> None:
-            answers.append((ask(engine, warehouse), expect(bench, ledger, warehouse)))
+            answers.append((ask(engine, warehouse), expect(bench, tables, warehouse)))
 
-        world.turmoil = Turmoil([len, *[partial(Ledger.change, record_id=changing)] * 2])
+        world.turmoil = Turmoil([change] * 30)
         by_search = pipeline.run(record_ids=None, page_size=10)
         look()
 
-        ledger.change(changing, CreditUsed=1_000, UpdatedOn="2023-12-31T23:59:59.5Z")
+        world.turmoil = None
+        stamp = "2023-12-31T23:59:59.5Z"
+        ledger.change(changing[LEDGER], CreditUsed=1_000, UpdatedOn=stamp)
         ledger.change(ids[6], BookingResourceName=None)
-        ledger.delete(gone)
-        by_id = pipeline.run(record_ids=ids, on_missing_record="tombstone")
+        ledger.insert(CoworkerExtraServiceId=named[1])
+        allowances.change(named[2], RemainingUses=1_000, UpdatedOn=stamp)
+        for entity, record_id in gone.items():
+            tables[entity].delete(record_id)
+        by_id = pipeline.run(record_ids=sorted({*ids, *ledger}), on_missing_record="tombstone")
         look()
         appends = warehouse.appends or request.param in APPENDING
-        yield Loads(appends, changing, by_search, by_id, warehouse.count(), answers)
+        counts = {entity: warehouse.of(entity).count() for entity in ENTITIES}
+        yield Loads(appends, changing, by_search, by_id, counts, answers)
 
 
-def test_a_record_came_several_times_in_one_run(loads: Loads) -> None:
-    assert loads.by_search.ids.count(loads.changing) > 1
+both = pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.stream)
 
 
-def test_the_view_has_the_latest_of_a_run(loads: Loads) -> None:
+@both
+def test_a_record_came_several_times_in_one_run(loads: Loads, entity: Entity) -> None:
+    assert loads.by_search.ids_of(entity).count(loads.changing[entity]) > 1
+
+
+def test_the_views_have_the_latest_of_a_run(loads: Loads) -> None:
     actual, expected = loads.answers[0]
 
     actual.assert_equal(expected)
 
 
-def test_the_view_has_corrections_stamped_earlier_and_no_deleted_record(loads: Loads) -> None:
+def test_the_views_have_corrections_stamped_earlier_and_no_deleted_record(loads: Loads) -> None:
     actual, expected = loads.answers[1]
 
-    assert len(actual.view) == 29
+    assert [len(actual.views[entity]) for entity in ENTITIES] == [30, 39]
     actual.assert_equal(expected)
 
 
-def test_the_table_has_a_row_for_each_id_or_where_appended_for_each_version(loads: Loads) -> None:
-    written = len(loads.by_search.ids) + len(loads.by_id.ids)
+@both
+def test_a_table_has_a_row_for_each_id_or_where_appended_for_each_version(
+    loads: Loads, entity: Entity
+) -> None:
+    written = [*loads.by_search.ids_of(entity), *loads.by_id.ids_of(entity)]
 
-    assert loads.count == (written if loads.appends else 30)
+    assert loads.counts[entity] == len(written if loads.appends else set(written))
