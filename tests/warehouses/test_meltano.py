@@ -18,13 +18,16 @@ import yaml
 from conftest import Bench
 from outcomes import STREAM, Finished
 
+from tap_nexudus_usage.nexudus.entities import ENTITIES, LEDGER, Entity
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.singer.tap import TapNexudusUsage
 from tools.pythons import find
+from warehouses.answers import ask, expect, with_floats
 from warehouses.engines import ENGINES
 from warehouses.environments import CHECKOUT, environment
 from warehouses.meltano import TAP, TIMEOUT, Project, at_rest, child_of
 from warehouses.pipeline import wait_until
+from warehouses.recipes import SELECTED
 from warehouses.warehouse import Warehouse, in_lower_case
 
 pytestmark = pytest.mark.warehouse
@@ -68,21 +71,31 @@ def load_into(project: Project, tmp_path: Path) -> Iterator[Load]:
         yield load_into
 
 
-def assert_loaded(warehouse: Warehouse, bench: Bench) -> None:
-    """Compare the table with the ledger, row by row."""
+def assert_loaded(
+    warehouse: Warehouse,
+    bench: Bench,
+    entity: Entity = LEDGER,
+    without: frozenset[str] = frozenset(),
+) -> None:
+    """Compare an entity's table with the sandbox's records, row by row."""
     expected = {
-        record_id: in_lower_case(warehouse.changed_by_target(bench.expected(record_id)))
-        for record_id in bench.ledger
+        record_id: in_lower_case(
+            with_floats(warehouse.changed_by_target(bench.expected(record_id, entity)))
+        )
+        for record_id in bench.world.table(entity)
     }
-    rows = {row["id"]: row for row in map(in_lower_case, warehouse.rows())}
+    left_out = {name.lower() for name in without}
+    rows = {row["id"]: row for row in map(in_lower_case, warehouse.of(entity).rows())}
     assert sorted(rows) == sorted(expected)
     for record_id, row in expected.items():
-        assert {name: rows[record_id].get(name) for name in row} == row
+        assert not left_out & rows[record_id].keys()
+        wanted = {name: value for name, value in row.items() if name not in left_out}
+        assert {name: rows[record_id].get(name) for name in wanted} == wanted
 
 
-def emitted(finished: Finished) -> int:
-    """How many records the tap says it has emitted."""
-    (count,) = re.findall(r"(\d+) records emitted", finished.stderr)
+def emitted(finished: Finished, entity: Entity = LEDGER) -> int:
+    """How many records of an entity the tap says it has emitted."""
+    (count,) = re.findall(rf"\b{entity.stream}: (\d+) records emitted", finished.stderr)
     return int(count)
 
 
@@ -149,11 +162,15 @@ def test_the_catalog_is_the_taps(project: Project) -> None:
     finished = project.meltano("invoke", "--dump=catalog", TAP)
 
     assert finished.code == 0, finished.stderr
-    (stream,) = json.loads(finished.stdout)["streams"]
-    (expected,) = json.loads(TapNexudusUsage(validate_config=False).catalog_json_text)["streams"]
-    for name in ("tap_stream_id", "schema", "key_properties", "replication_key"):
-        assert stream[name] == expected[name]
-    assert all(entry["metadata"]["selected"] for entry in stream["metadata"])
+    streams = json.loads(finished.stdout)["streams"]
+    expected = json.loads(TapNexudusUsage(validate_config=False).catalog_json_text)["streams"]
+    for stream, wanted in zip(streams, expected, strict=True):
+        for name in ("tap_stream_id", "schema", "key_properties", "replication_key"):
+            assert stream[name] == wanted[name]
+        selected = wanted["tap_stream_id"] == STREAM
+        (of_stream,) = (entry for entry in stream["metadata"] if entry["breadcrumb"] == [])
+        assert of_stream["metadata"]["selected"] == selected
+        assert not selected or all(entry["metadata"]["selected"] for entry in stream["metadata"])
 
 
 def told_in_the_readme(text: str) -> dict[str, Any]:
@@ -171,6 +188,42 @@ def test_a_deselected_field_is_not_loaded(project: Project, load_into: Load) -> 
     rows = warehouse.rows()
     assert len(rows) == 20
     assert all("UpdatedBy" not in row and row["UpdatedOn"] for row in rows)
+
+
+def test_both_streams_are_loaded_without_personal_data(
+    project: Project, make_bench: Callable[..., Bench], load_into: Load
+) -> None:
+    bench = make_bench(40, allowances=60)
+    warehouse = load_into("duckdb")
+    project.configure(TAP, bench.settings(record_ids=None))
+    selecting = project.in_environment("selecting-both", select=SELECTED)
+    pipeline = (TAP, "target-duckdb")
+
+    first = selecting.run(*pipeline)
+    for entity in ENTITIES:
+        assert emitted(first, entity) == len(bench.world.table(entity))
+        assert_loaded(warehouse, bench, entity, without=entity.personal_fields)
+    assert [emitted(selecting.run(*pipeline), entity) for entity in ENTITIES] == [0, 0]
+
+    (used, *_) = bench.allowances
+    bench.ledger.insert(CoworkerExtraServiceId=used, CreditUsed=7)
+    third = selecting.run(*pipeline)
+
+    for entity in ENTITIES:
+        assert emitted(third, entity) == 1
+        assert_loaded(warehouse, bench, entity, without=entity.personal_fields)
+    kept = selecting.meltano("state", "get", f"{selecting.environment}:{TAP}-to-target-duckdb")
+    bookmarks = json.loads(kept.stdout)["singer_state"]["bookmarks"]
+    assert bookmarks.keys() == {entity.stream for entity in ENTITIES}
+
+    personal = {name for entity in ENTITIES for name in entity.personal_fields}
+    tables = {entity: bench.world.table(entity) for entity in ENTITIES}
+    answers = ask("duckdb", warehouse, without=personal)
+    assert answers.by_customer == expect(bench, tables, warehouse).by_customer
+
+
+def test_the_readme_selects_what_the_recipes_do() -> None:
+    assert told_in_the_readme("- coworker_extra_services.*") == {"select": SELECTED}
 
 
 def test_a_stream_map_hashes_a_field(project: Project, bench: Bench, load_into: Load) -> None:
