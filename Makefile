@@ -16,7 +16,7 @@ pin_each = cd $(1) && for pair in $(2); do \
 	done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pythons test-long test-warehouses test-airbyte bench lint format types \
+.PHONY: help demo test test-installs test-pythons test-long test-warehouses test-airbyte bench lint format types \
 	wheels audit constraints constraints-warehouses constraints-airbyte clean
 
 help: ## List the commands
@@ -28,13 +28,16 @@ demo: .venv/installed ## Run the tap under Meltano against a sandbox, twice
 test: .venv/installed ## Run the quick tests
 	$(BIN)/pytest
 
+test-installs: .venv/installed ## Install the tap in every way that the README says, and the image's
+	$(BIN)/pytest -m install
+
 # Option: AT_LEAST=3, how many Pythons have to be found.
-test-pythons: .venv/installed ## Run the quick tests on every supported Python that is found
+test-pythons: .venv/installed ## Run both on every supported Python that is found
 	$(BIN)/python -m tools.pythons $(if $(AT_LEAST),--at-least $(AT_LEAST))
 
 test-long: .venv/installed ## Run the quick and long tests, with many more examples (half an hour)
 	SEARCH_EXAMPLES=5000 FAULT_SCHEDULES=3000 HOSTILE_EXAMPLES=1000 \
-		$(BIN)/pytest -m "not warehouse and not airbyte" --timeout=3600
+		$(BIN)/pytest -m "not install and not warehouse and not airbyte" --timeout=3600
 
 test-warehouses: .venv/installed ## Load warehouses with real targets, and compare row by row
 	$(BIN)/pytest -m warehouse --numprocesses=0 --timeout=1200 tests/warehouses

@@ -76,6 +76,7 @@ def assert_tap_works(bin_folder: Path, bench: Bench, folder: Path) -> None:
     assert sum('"RECORD"' in line for line in lines) == len(bench.ledger)
 
 
+@pytest.mark.install
 def test_the_wheel_holds_the_schema_and_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
 
@@ -83,16 +84,19 @@ def test_the_wheel_holds_the_schema_and_no_tests(wheel: Path) -> None:
     assert not [name for name in names if name.startswith(("tests", "demo", "schemas"))]
 
 
+@pytest.mark.install
 def test_the_wheel_works_in_an_empty_environment(wheel: Path, bench: Bench, tmp_path: Path) -> None:
     assert_tap_works(new_environment(tmp_path / "venv", wheel), bench, tmp_path)
 
 
+@pytest.mark.install
 def test_an_editable_install_works(bench: Bench, tmp_path: Path) -> None:
     bin_folder = new_environment(tmp_path / "venv", "--editable", PROJECT)
 
     assert_tap_works(bin_folder, bench, tmp_path)
 
 
+@pytest.mark.install
 def test_the_sandbox_command_comes_with_its_extra(wheel: Path, tmp_path: Path) -> None:
     bin_folder = new_environment(tmp_path / "venv", f"{wheel}[sandbox]")
 

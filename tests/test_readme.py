@@ -75,6 +75,7 @@ def test_no_command_is_forgotten() -> None:
         assert any(text in block for text in tested)
 
 
+@pytest.mark.install
 def test_pip_installs_the_tap(checkout: Path, tmp_path: Path) -> None:
     venv = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", venv], check=True, timeout=240)
@@ -82,6 +83,7 @@ def test_pip_installs_the_tap(checkout: Path, tmp_path: Path) -> None:
     run(block_with("pip install ."), checkout, f"{venv}/bin:{os.environ['PATH']}")
 
 
+@pytest.mark.install
 def test_uv_installs_the_tap(checkout: Path, tmp_path: Path) -> None:
     path = f"{tmp_path}/.local/bin:{BIN}:/usr/local/bin:/usr/bin:/bin"
     block = block_with("uv tool install").replace(
@@ -91,6 +93,7 @@ def test_uv_installs_the_tap(checkout: Path, tmp_path: Path) -> None:
     run(block, checkout, path)
 
 
+@pytest.mark.install
 def test_meltano_installs_and_configures_the_tap(checkout: Path) -> None:
     path = f"{BIN}:{os.environ['PATH']}"
     run(block_with("meltano install"), checkout, path)
@@ -119,6 +122,7 @@ def selected_by_meltano(checkout: Path) -> dict[str, set[str]]:
     }
 
 
+@pytest.mark.install
 def test_meltano_selects_the_ledger_unless_told(checkout: Path) -> None:
     run("meltano install tap-nexudus-usage", checkout, f"{BIN}:{os.environ['PATH']}")
 

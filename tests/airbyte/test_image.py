@@ -157,6 +157,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "source"
 
 
+@pytest.mark.install
 def test_its_steps_install_the_source(installed: Path) -> None:
     finished = subprocess.run(
         [installed / "bin" / NAME, "spec"],
@@ -172,6 +173,7 @@ def test_its_steps_install_the_source(installed: Path) -> None:
     assert message["spec"] == spec.spec()
 
 
+@pytest.mark.install
 def test_only_what_is_pinned_is_in_it_and_nothing_to_build_with(installed: Path) -> None:
     metadata = installed.glob("lib/python3*/site-packages/*.dist-info")
     names = {path.name.removesuffix(".dist-info") for path in metadata}
