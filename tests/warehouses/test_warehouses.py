@@ -1,7 +1,7 @@
 """What lands in the warehouses is the ledger and its allowances, row by row.
 
-Each engine is loaded six times, each load continuing from the state that its target emitted last.
-A fixture stands for a load and keeps what the tables held after it.
+Each engine is loaded up to six times, each load continuing from the state that its target emitted
+last. A fixture stands for a load and keeps what the tables held after it.
 """
 
 from __future__ import annotations
@@ -384,24 +384,25 @@ def resumed_load(
 
 @pytest.fixture(scope="module")
 def full_table_load(engine: Engine, resumed_load: Loaded) -> Changes:  # noqa: ARG001 - comes before
-    """Everything again, by search; then once more, with three records of each fewer."""
+    """Everything by search, after three records of each have gone."""
     full = {"method": "FULL_TABLE", "record_ids": None, "emit_activate_version_messages": True}
     # One without `UpdatedOn`, which a search can't find, would leave the table incomplete.
     for entity in ENTITIES:
         engine.table(entity).change(NOTHING_BUT_NULLS)
-    # target-snowflake takes only those rows for gone that a full table has brought.
-    engine.load(**full)
-    # Versions are whole seconds.
-    time.sleep(1.0)
+    if engine.warehouse.activates_versions:
+        # target-snowflake takes only those rows for gone that a full table has brought.
+        engine.load(**full)
+        # Versions are whole seconds.
+        time.sleep(1.0)
     deleted = {entity: list(engine.table(entity))[10:13] for entity in ENTITIES}
     for entity, record_ids in deleted.items():
-        # What the first of both loads brought.
-        engine.expect(entity, engine.table(entity))
         for record_id in record_ids:
             engine.table(entity).delete(record_id)
 
     run = engine.load(**full)
 
+    for entity in ENTITIES:
+        engine.expect(entity, engine.table(entity))
     changed = {entity: list(engine.table(entity)) for entity in ENTITIES}
     return Changes(changed, deleted, engine.look(run), *engine.ask())
 
