@@ -10,7 +10,6 @@ import click
 
 from tap_nexudus_usage.nexudus.entities import ALLOWANCES, ENTITIES
 from tap_nexudus_usage.sandbox.pair import tenant_tables
-from tap_nexudus_usage.sandbox.server import Sandbox
 from tap_nexudus_usage.sandbox.tenant import (
     DirReading,
     GetManyForm,
@@ -192,6 +191,11 @@ def main(
     What a fault may say is described with `Fault` in tap_nexudus_usage/sandbox/faults.py.
     """  # noqa: D301 - click wants the character, not the two
     ledger, table = tenant_tables(records, allowances, seed)
+    try:
+        from tap_nexudus_usage.sandbox.server import Sandbox  # noqa: PLC0415 - needs the extra
+    except ModuleNotFoundError as error:
+        message = f"It needs {error.name}: install the tap with its extra, as '.[sandbox]'"
+        raise click.ClickException(message) from error
     world = World(
         ledger,
         {ALLOWANCES: table},

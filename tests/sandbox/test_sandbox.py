@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -458,3 +460,18 @@ def test_an_answer_that_outlives_its_connection_does_not_disturb_the_end() -> No
         gc.enable()
     # An exception of the sandbox's thread fails this test.
     assert len(received) > 20 * len(text)
+
+
+def test_without_its_extra_the_command_says_what_it_needs() -> None:
+    script = (
+        "import sys; sys.modules['uvicorn'] = None; from tap_nexudus_usage.sandbox import cli; "
+        "cli.main(['--records', '1'])"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert finished.returncode == 1
+    assert "Traceback" not in finished.stderr
+    assert "needs uvicorn" in finished.stderr
+    assert "[sandbox]" in finished.stderr
