@@ -24,7 +24,7 @@ from tap_nexudus_usage.errors import UncountedError
 from tap_nexudus_usage.id_set import IdSet
 from tap_nexudus_usage.nexudus.client import NexudusClient
 from tap_nexudus_usage.nexudus.pages import Record, key
-from tap_nexudus_usage.reading.asking import Answer, Asking, not_continued
+from tap_nexudus_usage.reading.asking import Answer, Asking, count, not_continued
 from tap_nexudus_usage.reading.fetch_ahead import fetch_ahead
 from tap_nexudus_usage.reading.last_page import ask_for_end
 from tap_nexudus_usage.reading.minutes import BEGINNING, minute_of_record, shift
@@ -59,6 +59,7 @@ class Search:
         # In whatever clock it is read, which isn't measured yet, it isn't too late.
         self._first_bound = max(shift(since, -FARTHEST), BEGINNING)
         self._last_bound: str | None = None
+        self._client = client
         self._asking = Asking(client, page_size)
         self._clock = TenantClock()
         self._measured_at = ""
@@ -93,7 +94,8 @@ class Search:
             for records in self._read_from(bound):
                 yield self._take(records)
             if not self._is_counted:
-                self.counted = self._asking.page(self._first_bound, size=1).total_items
+                # Whatever ascending is called: it may not be known yet.
+                self.counted = count(self._client, self._first_bound)
             if len(self.seen) >= max(self.counted, self._counted_first):
                 return
             is_whole, is_fruitless = bound == self._first_bound, len(self.seen) == seen_before
