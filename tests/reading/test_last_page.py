@@ -126,17 +126,3 @@ def test_a_refusal_in_passing_proves_no_direction(
     second = bench.read(state=state, **way)
 
     assert {*first.ids, *second.ids} == {*bench.ledger}
-
-
-def test_the_count_needs_no_word_for_ascending(make_bench: Callable[..., Bench]) -> None:
-    """One may be tried in turn that is refused, when an answer that is empty in passing comes."""
-    bench = make_bench(6)
-    for record_id in bench.ledger:
-        bench.ledger.change(record_id, UpdatedOn="2025-01-15T10:30:00Z")
-    empty = '{"Records": [], "TotalItems": 0, "HasNextPage": false}'
-
-    for skip in range(14):
-        fault = Fault(status=200, body=empty, endpoints=("search",), skip=skip)
-        bench.world.faults[:] = [fault]
-        run = bench.read(record_ids=None, page_size=2)
-        assert sorted(run.ids) == sorted(bench.ledger)
