@@ -413,7 +413,8 @@ def test_the_script_in_the_readme_reads_both_streams(
     (script,) = re.findall(r"^```python\n(import os\n.*?)^```", readme, re.DOTALL | re.MULTILINE)
     connection = Connection(client, Source(bench), tmp_path, cache="usage.duckdb")
     (tmp_path / "script.py").write_text(script, encoding="utf-8")
-    variables = {name: value for name, value in client.variables.items() if "OFFLINE" not in name}
+    variables = client.variables
+    assert variables["AIRBYTE_OFFLINE_MODE"] == "1"
 
     finished = subprocess.run(
         [client.python, "script.py"],
