@@ -118,17 +118,9 @@ class Source:
     def check(self, **settings: Any) -> Said:
         return self.run("check", config=self.config(**settings))
 
-    def read(
-        self,
-        *streams: str,
-        state: Any = None,
-        mode: str = "incremental",
-        fields: Sequence[str] | None = None,
-        catalog: Any = None,
-        **settings: Any,
-    ) -> Said:
-        """Read; the ledger unless told otherwise."""
-        self.prepare(*streams, state=state, mode=mode, fields=fields, catalog=catalog, **settings)
+    def read(self, *streams: str, **what: Any) -> Said:
+        """Read, by what `prepare` is told."""
+        self.prepare(*streams, **what)
         return say(READ)
 
     def prepare(
@@ -140,7 +132,7 @@ class Source:
         catalog: Any = None,
         **settings: Any,
     ) -> None:
-        """Write the files that `READ` names."""
+        """Write the files that `READ` names, for the ledger unless told otherwise."""
         catalog = catalog or configured(*(streams or (STREAM,)), mode=mode, fields=fields)
         contents = {
             "source": self.config(**settings),

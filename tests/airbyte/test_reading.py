@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -20,7 +19,6 @@ from tap_server import Drain, Order
 from airbyte.conversation import CURSOR, DELETED, OWN, READ, Said, Source, parsed, say
 from tap_nexudus_usage.nexudus.entities import ALLOWANCES, ENTITIES
 from tap_nexudus_usage.sandbox.faults import Fault
-from tap_nexudus_usage.sandbox.tenant import Tenant
 from tap_nexudus_usage.sandbox.tokens import User
 from tap_nexudus_usage.sandbox.turmoil import Turmoil
 
@@ -321,17 +319,9 @@ def test_a_full_refresh_says_what_it_left_out(
 
 
 def test_a_full_refresh_has_an_allowance_whose_use_get_many_keeps_back(
-    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+    make_bench: Callable[..., Bench], kept_back: set[int]
 ) -> None:
     """Else the allowance, which is there, would go from a table that is replaced."""
-    kept_back: set[int] = set()
-    shows = Tenant.shows
-
-    def show(tenant: Tenant, record: bytes, *, in_array: bool = False, **where: bool) -> bytes:
-        is_kept_back = in_array and json.loads(record)["Id"] in kept_back
-        return b"null" if is_kept_back else shows(tenant, record, in_array=in_array, **where)
-
-    monkeypatch.setattr(Tenant, "shows", show)
     bench = make_bench(100, allowances=90)
     record_ids = list(bench.ledger)
     allowance = bench.allowances.insert()["Id"]

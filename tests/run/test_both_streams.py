@@ -24,7 +24,6 @@ from tap_nexudus_usage.errors import (
 from tap_nexudus_usage.nexudus.entities import ALLOWANCES, ENTITIES, LEDGER
 from tap_nexudus_usage.run.entity_run import EntityRun
 from tap_nexudus_usage.sandbox.faults import Fault
-from tap_nexudus_usage.sandbox.tenant import Tenant
 from tap_nexudus_usage.sandbox.tokens import User
 
 ROLES = {role for entity in ENTITIES for role in (entity.read_role, entity.list_role)}
@@ -471,16 +470,8 @@ def test_a_use_that_fails_costs_no_other_allowance_where_the_ledger_is_deselecte
 
 @pytest.mark.parametrize("streams", [(ALLOWANCES.stream,), (STREAM, ALLOWANCES.stream)])
 def test_a_full_table_deletes_no_allowance_for_a_use_that_get_many_keeps_back(
-    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, streams: tuple[str, ...]
+    make_bench: Callable[..., Bench], kept_back: set[int], streams: tuple[str, ...]
 ) -> None:
-    kept_back: set[int] = set()
-    shows = Tenant.shows
-
-    def show(tenant: Tenant, record: bytes, *, in_array: bool = False, **where: bool) -> bytes:
-        is_kept_back = in_array and json.loads(record)["Id"] in kept_back
-        return b"null" if is_kept_back else shows(tenant, record, in_array=in_array, **where)
-
-    monkeypatch.setattr(Tenant, "shows", show)
     bench = make_bench(100, allowances=90)
     record_ids = list(bench.ledger)
     allowance = bench.allowances.insert()["Id"]
