@@ -71,8 +71,12 @@ class Api:
     ) -> Response:
         """Throttle, go wrong if so ordered, check the token, answer; and keep a note of it."""
         world = self._world
-        await asyncio.sleep(world.latency)
+        latency = world.next_latency()
+        before = 0.0 if world.counts_on_arrival else latency
+        await asyncio.sleep(before)
+        counted_at = world.now()
         response = self._throttled(request)
+        await asyncio.sleep(latency - before)
         if response is None:
             fault = world.fault_for(endpoint, self._entity, ids)
             if fault is not None:
@@ -91,7 +95,7 @@ class Api:
                 response = spoil(response, fault)
         client_id = request.headers.get("client_id")
         status = response.status_code
-        call = Call(endpoint, self._entity, status, tuple(ids), client_id, world.now())
+        call = Call(endpoint, self._entity, status, tuple(ids), client_id, counted_at)
         world.calls.append(call)
         return response
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import tzinfo
-from typing import Literal
+from typing import Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
@@ -18,6 +18,7 @@ from tap_nexudus_usage.sandbox.tenant import (
     Ties,
     offset,
 )
+from tap_nexudus_usage.sandbox.throttle import Counting
 from tap_nexudus_usage.sandbox.tokens import User
 from tap_nexudus_usage.sandbox.turmoil import Turmoil
 from tap_nexudus_usage.sandbox.world import World
@@ -129,6 +130,12 @@ def hours_or_zone(value: str) -> tzinfo:
     help="409 with Retry-After, or 429 with the wait in the body's text only.",
 )
 @click.option(
+    "--throttle-counting",
+    type=click.Choice(get_args(Counting)),
+    default="sliding",
+    help="How calls are counted: in any window, in windows of a clock, as tokens, or spaced.",
+)
+@click.option(
     "--missing-role-status",
     type=click.Choice(["401", "403"]),
     default="401",
@@ -136,6 +143,7 @@ def hours_or_zone(value: str) -> tzinfo:
 )
 @click.option("--time-scale", default=1.0, help="Seconds that a second of the throttle lasts.")
 @click.option("--latency", default=0.0, help="Seconds before each answer.")
+@click.option("--jitter", default=0.0, help="By which share of it that is shorter or longer.")
 @click.option("--token-lifetime", default=604_799.0, help="Seconds that access tokens live.")
 @click.option("--stop-after", default=3_600.0, help="Seconds after which the sandbox ends itself.")
 def main(
@@ -161,9 +169,11 @@ def main(
     turmoil: float,
     throttle: bool,  # noqa: FBT001 - as above
     throttle_answer: str,
+    throttle_counting: Counting,
     missing_role_status: str,
     time_scale: float,
     latency: float,
+    jitter: float,
     token_lifetime: float,
     stop_after: float,
 ) -> None:
@@ -203,6 +213,7 @@ def main(
         throttled=throttle,
         time_scale=time_scale,
         latency=latency,
+        jitter=jitter,
         get_many_role=get_many_role,
         tenant=Tenant(
             dir_reading=dir_reading,
@@ -215,6 +226,7 @@ def main(
             get_many_forms=frozenset(form for form in get_many_forms if form != "none"),
             blank_in_lists=frozenset(blank_in_lists),
             stamps_end_in_z=z,
+            throttle_counting=throttle_counting,
             throttle_answer=409 if throttle_answer == "409" else 429,
             missing_role_status=int(missing_role_status),
         ),

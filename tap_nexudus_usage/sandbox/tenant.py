@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Literal
 
 from tap_nexudus_usage.sandbox import literals
-from tap_nexudus_usage.sandbox.throttle import ThrottleAnswer
+from tap_nexudus_usage.sandbox.throttle import Counting, ThrottleAnswer
 
 DirReading = Literal["new", "old", "words"]
 """What `dir` means. New: 0 is ascending, 1 descending. Old: 1 is ascending, others descending.
@@ -49,6 +49,7 @@ class Tenant:
         stamps_end_in_z: whether date-times are written with their `Z`.
         throttle_answer: 409 with Retry-After, as documented, or 429 with the wait in the body's
             text only, as third-party clients have seen.
+        throttle_counting: how calls are counted.
         missing_role_status: what a user without the role is answered: 401, as documented, or 403.
         token_status: what a login that goes well is answered.
         refused_login_status: what one that doesn't is answered.
@@ -70,6 +71,7 @@ class Tenant:
     lists: Literal["pages", "pages and arrays"] = "pages"
     stamps_end_in_z: bool = True
     throttle_answer: ThrottleAnswer = 409
+    throttle_counting: Counting = "sliding"
     missing_role_status: int = 401
     token_status: int = 200
     refused_login_status: int = 400

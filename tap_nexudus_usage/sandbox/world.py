@@ -20,9 +20,9 @@ from tap_nexudus_usage.sandbox.turmoil import Turmoil
 
 @dataclass(frozen=True)
 class Call:
-    """A call that came in, what it was answered (0: nothing), and when, in the API's seconds.
+    """A call that came in, what it was answered (0: nothing), and when the throttle counted it.
 
-    Of no entity are those for a token or the user.
+    That is in the API's seconds. Of no entity are those for a token or the user.
     """
 
     endpoint: Endpoint
@@ -42,6 +42,9 @@ class World:
         time_scale: how long a second of the API lasts here, in seconds; for the throttle, its
             Retry-After and the tokens' lives. Latency and hangs are in real seconds.
         latency: seconds before each answer.
+        jitter: the share of the latency by which it may be shorter or longer.
+        counts_on_arrival: the throttle counts a call before the latency, which is the server's
+            then; or else after it, as if it came from the way there.
         longest_query: characters; longer ones are answered `long_query_status` (IIS: 404 or 414).
         get_many_role: the role that get many needs, by its ending; the API's editions differ. None:
             one that nobody has.
@@ -56,6 +59,8 @@ class World:
     throttled: bool = False
     time_scale: float = 1.0
     latency: float = 0.0
+    jitter: float = 0.0
+    counts_on_arrival: bool = True
     longest_query: int = 2_048
     long_query_status: int = 404
     get_many_role: Literal["Read", "List"] | None = "Read"
@@ -74,8 +79,9 @@ class World:
     def forget_calls(self) -> None:
         """Begin anew: no call was made yet, and the throttle's allowance is whole."""
         self.calls.clear()
-        self.throttle = Throttle(self.now, GENERAL if self.throttled else ())
-        self.post_throttle = Throttle(self.now, POST if self.throttled else ())
+        counting = self.tenant.throttle_counting
+        self.throttle = Throttle(self.now, GENERAL if self.throttled else (), counting)
+        self.post_throttle = Throttle(self.now, POST if self.throttled else (), counting)
 
     @property
     def entities(self) -> Collection[Entity]:
@@ -89,6 +95,12 @@ class World:
     def now(self) -> float:
         """Seconds of the API's time."""
         return time.monotonic() / self.time_scale
+
+    def next_latency(self) -> float:
+        """Seconds before the next answer."""
+        if not self.jitter:
+            return self.latency
+        return self.latency * self.tenant.chance.uniform(1 - self.jitter, 1 + self.jitter)
 
     def fault_for(
         self, endpoint: Endpoint, entity: Entity | None, ids: Collection[int]
