@@ -29,7 +29,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 import tap_nexudus_usage
 from tap_nexudus_usage import logs
-from tap_nexudus_usage.nexudus import session
+from tap_nexudus_usage.nexudus import session, transport
 from tap_nexudus_usage.nexudus.auth import Totp
 from tap_nexudus_usage.singer.stream import EntityStream
 from tap_nexudus_usage.singer.tap import TapNexudusUsage
@@ -124,10 +124,12 @@ def test_the_sdk_calls_what_is_replaced(bench: Bench, monkeypatch: pytest.Monkey
         (singer_sdk.Tap, "message_writer_class", "TapNexudusUsage, which has its own writer"),
         (singer_sdk.Tap, "_env_var_prefix", "TapNexudusUsage._env_var_config"),
         (singer_sdk.Tap, "_env_var_config", "TapNexudusUsage, which replaces it"),
-        (urllib3.HTTPConnectionPool, "ConnectionCls", "ApiSession, for literal brackets"),
-        (urllib3.HTTPSConnectionPool, "ConnectionCls", "ApiSession, for literal brackets"),
-        (urllib3.PoolManager(), "pool_classes_by_scheme", "ApiSession, for literal brackets"),
+        (urllib3.HTTPConnectionPool, "ConnectionCls", "ApiSession, for its connections"),
+        (urllib3.HTTPSConnectionPool, "ConnectionCls", "ApiSession, for its connections"),
+        (urllib3.PoolManager(), "pool_classes_by_scheme", "ApiSession, for its connections"),
         (urllib3.connection.HTTPConnection, "putrequest", "ApiSession, for literal brackets"),
+        (urllib3.connection.HTTPConnection, "endheaders", "ApiSession, to pace what is written"),
+        (urllib3.connection.HTTPConnection, "is_connected", "ApiSession, for one closed meanwhile"),
         (uvicorn.Server, "startup", "the sandbox's server"),
         (uvicorn.Server, "main_loop", "the sandbox's server"),
         (uvicorn.Server, "shutdown", "the sandbox's server"),
@@ -163,18 +165,29 @@ def test_urllib3_sends_through_the_connection_given(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[str] = []
-    original = session._LiteralBrackets.putrequest
+    original = session._ApiHTTPConnection.putrequest
+    at_gate: list[str] = []
+    let_through = transport.Transport._let_through
 
     def putrequest(self: Any, method: str, url: str, *args: Any, **kwargs: Any) -> None:
         sent.append(url)
         original(self, method, url, *args, **kwargs)
 
-    monkeypatch.setattr(session._LiteralBrackets, "putrequest", putrequest)
+    def note(self: Any, method: str) -> None:
+        at_gate.append(method)
+        let_through(self, method)
+
+    monkeypatch.setattr(session._ApiHTTPConnection, "putrequest", putrequest)
+    monkeypatch.setattr(transport.Transport, "_let_through", note)
     bench.read()
 
     assert any("id=%5B" in url for url in sent), (
         "requests or urllib3 take another way than ConnectionCls.putrequest, by which brackets "
         "in the query stay as they are"
+    )
+    assert len(at_gate) == len(sent), (
+        "requests or urllib3 take another way than ConnectionCls.endheaders, by which calls are "
+        "paced"
     )
 
 

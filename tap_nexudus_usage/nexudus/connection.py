@@ -11,7 +11,9 @@ from tap_nexudus_usage.clock import Clock
 from tap_nexudus_usage.nexudus.auth import Credentials, TokenAuth
 from tap_nexudus_usage.nexudus.client import NexudusClient
 from tap_nexudus_usage.nexudus.entities import Entity
-from tap_nexudus_usage.nexudus.session import ApiSession, environment_of
+from tap_nexudus_usage.nexudus.environment import environment_of
+from tap_nexudus_usage.nexudus.pace import Pace
+from tap_nexudus_usage.nexudus.session import ApiSession
 from tap_nexudus_usage.nexudus.throttle import Throttle
 from tap_nexudus_usage.nexudus.transport import OnAnswer, Tally, Transport
 from tap_nexudus_usage.redaction import Redactor
@@ -58,7 +60,7 @@ def connect(
     Raises SettingsError where what the environment says of the way to the API can't be used.
     """
     clock = Clock(clock_speed)
-    throttle = Throttle(clock, options.requests_per_minute)
+    throttle = Throttle(clock, Pace(options.requests_per_minute))
     environment = environment_of(options.api_url)
     redactor.add(environment.proxy_password)
     transport = Transport(

@@ -1,116 +1,41 @@
-"""HTTP sessions that suit the API: brackets stay literal, no redirects, no netrc."""
+"""HTTP sessions that suit the API: brackets stay literal, no redirects, no netrc, paced."""
 
 from __future__ import annotations
 
 import logging
-import os
 import re
-import ssl
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from http.client import HTTPResponse
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.utils import select_proxy
 from typing_extensions import override
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
-from tap_nexudus_usage.errors import SettingsError
+Gate = Callable[[str], None]
+"""Passed, with its method, by each request just before it is written; may wait, or raise.
 
-
-@dataclass(frozen=True)
-class Environment:
-    """What the environment says of the way to the API.
-
-    Attributes:
-        settings: keyword arguments for `Session.send`.
-        proxy: the address of the proxy in use, without its login.
-    """
-
-    settings: dict[str, Any]
-    proxy: str | None = None
-    proxy_password: str | None = field(default=None, repr=False)
-
-
-def environment_of(url: str) -> Environment:
-    """What the environment says for calls to `url`; raises SettingsError where that can't be used.
-
-    requests itself would read it three times a call, and fail at each.
-    """
-    settings: dict[str, Any] = {
-        **requests.Session().merge_environment_settings(url, {}, None, None, None)
-    }
-    if url.startswith("https:") and isinstance(settings["verify"], str):
-        _check_authorities(settings["verify"])
-    address = select_proxy(url, settings["proxies"])
-    if not address:
-        return Environment(settings)
-    return Environment(settings, *_check_proxy(address))
-
-
-def _check_authorities(path: str) -> None:
-    """Raise SettingsError where `path` holds no certificates that OpenSSL can read."""
-    where = {"cafile": path} if not Path(path).is_dir() else {"capath": path}
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(**where)
-    except OSError as error:
-        reason = "not certificates in PEM" if isinstance(error, ssl.SSLError) else error.strerror
-        message = (
-            f"{_variable(path, 'REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE')} must name a file with "
-            f"certificates; {path!r:.200} can't be read: {reason}"
-        )
-        raise SettingsError(message) from error
-
-
-def _check_proxy(address: str) -> tuple[str, str | None]:
-    """How a proxy is named without its login, and its password; raises SettingsError."""
-    name = _variable(address, "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
-    with_scheme = address if "://" in address else f"http://{address}"
-    try:
-        parts = urlsplit(with_scheme)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    rest = parts.path + parts.query + parts.fragment if host else "@"
-    if not host or "@" in rest or not with_scheme.isprintable() or " " in with_scheme:
-        # It isn't quoted: of a wrong address nobody knows which part is the password.
-        message = (
-            f"The proxy in {name} must be an address like http://proxy.example.com:3128; special "
-            "characters in its login have to be percent-encoded"
-        )
-        raise SettingsError(message)
-    shown = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}" + (
-        f":{port}" if port else ""
-    )
-    if parts.scheme not in {"http", "https"}:
-        message = f"The proxy {shown} in {name} can't be used: only those of http and https can"
-        raise SettingsError(message)
-    password = unquote(parts.password or "")
-    try:
-        f"{unquote(parts.username or '')}{password}".encode("latin-1")
-    except UnicodeEncodeError:
-        message = f"The login of the proxy {shown} in {name} must be of characters in Latin-1"
-        raise SettingsError(message) from None
-    return shown, password or None
-
-
-def _variable(value: str, *names: str) -> str:
-    """The environment variable among `names`, in capitals or not, that has `value`."""
-    found = (name for name in os.environ if name.upper() in names and os.environ[name] == value)
-    return next(found, "the system's settings")
+There and not before: until a connection is there takes two round trips or three, and the calls of
+one that is there already would catch up with those that wait for theirs.
+"""
 
 
 class ApiSession(requests.Session):
-    """A session of one thread; `settings` and `proxy` are those of its `Environment`."""
+    """A session of one thread; `settings` and `proxy` are those of its `Environment`.
+
+    Attributes:
+        waited: seconds that the last request was held up at the gate.
+    """
 
     def __init__(
         self,
+        gate: Gate,
         *,
         user_agent: str,
         timeout: float,
@@ -125,8 +50,10 @@ class ApiSession(requests.Session):
         # Besides what `settings` already holds it would only add netrc's logins to ours.
         self.trust_env = False
         self.headers["User-Agent"] = user_agent
+        self.waited = 0.0
+        self._gate = gate
         for scheme in ("https://", "http://"):
-            self.mount(scheme, _LiteralBracketsAdapter())
+            self.mount(scheme, _Adapter(self._pass_gate))
         self._settings = settings
         self._timeout = timeout
 
@@ -147,6 +74,11 @@ class ApiSession(requests.Session):
             # What requests lets through of the libraries below.
             raise requests.ConnectionError(error, request=request) from error
 
+    def _pass_gate(self, method: str) -> None:
+        begin = time.monotonic()
+        self._gate(method)
+        self.waited = time.monotonic() - begin
+
     @override
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Nowhere: even where redirects aren't followed, requests fails on some addresses."""
@@ -165,47 +97,76 @@ class _FinalResponse(HTTPResponse):
         return version, HTTPStatus.CONTINUE if early else status, reason
 
 
-class _LiteralBrackets:
-    """Sends brackets in the query as they are; urllib3 would percent-encode them.
+class _ApiHTTPConnection(HTTPConnection):
+    """Sends brackets in the query as they are, and passes the gate with each request.
 
-    "The brackets and commas are literal (percent-encoded brackets are documented nowhere)."
+    urllib3 would percent-encode brackets. "The brackets and commas are literal (percent-encoded
+    brackets are documented nowhere)."
     """
 
+    response_class = _FinalResponse
+
+    def __init__(self, *args: Any, gate: Gate, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._gate = gate
+
+    @override
     def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
         path, mark, query = url.partition("?")
         query = query.replace("%5B", "[").replace("%5D", "]")
-        super().putrequest(method, path + mark + query, *args, **kwargs)  # type: ignore[misc]
+        self._method_at_gate = method
+        super().putrequest(method, path + mark + query, *args, **kwargs)
+
+    @override
+    def endheaders(self, *args: Any, **kwargs: Any) -> None:
+        was_open = self.sock is not None
+        if not was_open:
+            self.connect()
+        self._gate(self._method_at_gate)
+        # Of one just opened that can't be told: what TLS sends unasked looks like its end.
+        if was_open and not self.is_connected:
+            self._open_anew()
+        super().endheaders(*args, **kwargs)
+
+    def _open_anew(self) -> None:
+        """Open a connection in the place of one that the other side closed at the gate."""
+        self.sock.close()
+        self.sock = None
+        self.connect()
+        self._gate(self._method_at_gate)
 
 
-class _LiteralHTTPConnection(_LiteralBrackets, HTTPConnection):
-    response_class = _FinalResponse
+class _ApiHTTPSConnection(_ApiHTTPConnection, HTTPSConnection):
+    """The same over TLS."""
 
 
-class _LiteralHTTPSConnection(_LiteralBrackets, HTTPSConnection):
-    response_class = _FinalResponse
+class _ApiHTTPPool(HTTPConnectionPool):
+    ConnectionCls = _ApiHTTPConnection
 
 
-class _LiteralHTTPPool(HTTPConnectionPool):
-    ConnectionCls = _LiteralHTTPConnection
-
-
-class _LiteralHTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _LiteralHTTPSConnection
+class _ApiHTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _ApiHTTPSConnection
 
 
 _NO_CHARSET = re.compile(r";\s*charset\s*(?:;|$)", re.IGNORECASE)
 
-_POOLS = {"http": _LiteralHTTPPool, "https": _LiteralHTTPSPool}
 
-
-class _LiteralBracketsAdapter(HTTPAdapter):
+class _Adapter(HTTPAdapter):
     """requests' adapter over the pools above, with and without a proxy."""
+
+    def __init__(self, gate: Gate) -> None:
+        # What a pool doesn't know it hands to its connections.
+        self._pools: dict[str, Any] = {
+            "http": partial(_ApiHTTPPool, gate=gate),
+            "https": partial(_ApiHTTPSPool, gate=gate),
+        }
+        super().__init__()
 
     @override
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         manager: PoolManager = self.poolmanager
-        manager.pool_classes_by_scheme = _POOLS
+        manager.pool_classes_by_scheme = self._pools
 
     @override
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
@@ -217,5 +178,5 @@ class _LiteralBracketsAdapter(HTTPAdapter):
     @override
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> ProxyManager:
         manager: ProxyManager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = _POOLS
+        manager.pool_classes_by_scheme = self._pools
         return manager

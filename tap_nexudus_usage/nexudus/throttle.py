@@ -1,89 +1,71 @@
-"""The pace of calls: Nexudus's published limits kept, and its throttling answers obeyed.
-
-Limits published by Nexudus: one request per 100 ms, 120 a minute, 5,000 an hour, 200,000 a
-day for each client; POST besides 60 a minute and 2,500 a day (the stricter of two editions).
-"""
+"""Lets the calls of all threads through at the pace allowed."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING
 
 from tap_nexudus_usage.clock import Clock
-
-if TYPE_CHECKING:
-    from tap_nexudus_usage.nexudus.windows import Windows
+from tap_nexudus_usage.nexudus.pace import Pace, Wait
 
 logger = logging.getLogger(__name__)
-
-SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
-"""Windows in milliseconds, the unit of pyrate-limiter."""
 
 WORTH_SAYING = 5.0
 """Waits of fewer seconds are not logged."""
 
 
 class Throttle:
-    """Lets calls through at the pace allowed, and none while the API asks to wait.
+    """Waits where the pace says so, and tells of long waits."""
 
-    `requests_per_minute` 0 switches the pace off; what the API asks for is still obeyed.
-    """
-
-    def __init__(self, clock: Clock, requests_per_minute: int) -> None:
-        """Make the windows for all calls and, besides, those for POST."""
+    def __init__(self, clock: Clock, pace: Pace) -> None:
+        """`pace` is given the clock's seconds."""
         self._clock = clock
+        self._pace = pace
         self._lock = threading.Lock()
-        self._held_until = 0.0
         self._announced_until = 0.0
         self._waited = 0.0
-        self._windows: dict[bool, list[Windows]] = {False: [], True: []}
-        if requests_per_minute:
-            # Not imported above: it takes long, and --version and the like have no use for it.
-            from tap_nexudus_usage.nexudus.windows import Windows  # noqa: PLC0415
-
-            general = Windows(
-                [(1, SECOND // 10), (requests_per_minute, MINUTE), (5_000, HOUR), (200_000, DAY)]
-            )
-            posts = Windows([(60, MINUTE), (2_500, DAY)])
-            self._windows = {False: [general], True: [posts, general]}
 
     @property
     def waited(self) -> float:
         """Seconds that calls have waited so far, all threads together."""
         return self._waited
 
-    def acquire(self, *, post: bool = False) -> None:
-        """Wait until one more call may be made; raises StoppedError when the run is over."""
+    def acquire(self, *, post: bool = False) -> float:
+        """Wait until one more call may be made; the clock's seconds then.
+
+        Raises StoppedError when the run is over.
+        """
         self._clock.wait(0)
-        while (seconds := self._reserve(post=post)) > 0:
+        while True:
             with self._lock:
-                self._waited += seconds
-            self._clock.wait(seconds)
+                now = self._clock.now()
+                wait = self._pace.take(now, post=post)
+                if wait is None:
+                    return now
+                self._waited += wait.seconds
+                if wait.why:
+                    self._announce(wait, now)
+            self._clock.wait(wait.seconds)
 
-    def hold(self, seconds: float, reason: str) -> None:
-        """Let no call through for `seconds`: one throttled call tells about the whole client."""
-        with self._lock:
-            until = self._clock.now() + seconds
-            self._held_until = max(self._held_until, until)
-            self._announce(seconds, reason)
-
-    def _reserve(self, *, post: bool) -> float:
-        """Take a place now and return 0, or return the seconds to wait before asking again."""
+    def hold(self, seconds: float, why: str) -> None:
+        """Let no call through for `seconds`."""
         with self._lock:
             now = self._clock.now()
-            if self._held_until > now:
-                return self._held_until - now
-            for windows in self._windows[post]:
-                seconds = windows.take(now)
-                if seconds:
-                    self._announce(seconds, windows.describe_full())
-                    return seconds
-            return 0.0
+            self._pace.hold(now, seconds)
+            self._announce(Wait(seconds, why), now)
 
-    def _announce(self, seconds: float, reason: str) -> None:
+    def learn(self, *, sent_at: float, asked: float | None) -> None:
+        """Learn from a call that came too soon; `sent_at` is what `acquire` said of it.
+
+        `asked`: the seconds that its answer asks to wait, if it does.
+        """
+        with self._lock:
+            margin = self._pace.learn(self._clock.now(), sent_at=sent_at, asked=asked)
+        if margin is not None:
+            logger.debug("A call came too soon: from now on %.0f ms more between two", 1e3 * margin)
+
+    def _announce(self, wait: Wait, now: float) -> None:
         """Say once for all threads how long calls wait, and why."""
-        now = self._clock.now()
-        if seconds >= WORTH_SAYING and now + seconds > self._announced_until + 1:
-            self._announced_until = now + seconds
-            logger.info("Waiting %.0f s for the API's throttle: %s", seconds, reason)
+        if wait.seconds >= WORTH_SAYING and now + wait.seconds > self._announced_until + 1:
+            self._announced_until = now + wait.seconds
+            logger.info("Waiting %.0f s for the API's throttle: %s", wait.seconds, wait.why)

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from math import inf
 from typing import Generic, TypeVar
 
@@ -25,7 +26,7 @@ from tap_nexudus_usage.nexudus.reactions import (
     login_error,
     wait_asked_for,
 )
-from tap_nexudus_usage.nexudus.session import ApiSession
+from tap_nexudus_usage.nexudus.session import ApiSession, Gate
 from tap_nexudus_usage.nexudus.throttle import Throttle
 from tap_nexudus_usage.redaction import Redactor
 
@@ -69,7 +70,7 @@ class Transport:
         clock: Clock,
         throttle: Throttle,
         redactor: Redactor,
-        new_session: Callable[[], ApiSession],
+        new_session: Callable[[Gate], ApiSession],
         max_retries: int,
         max_throttle_wait: float,
         on_answer: OnAnswer,
@@ -161,19 +162,22 @@ class Transport:
         prepared = session.prepare_request(request)
         if self.tally.calls >= self.tally.most:
             raise SpentError
-        self._throttle.acquire(post=call.method == "POST")
         self._count(calls=1)
         answer = session.send(prepared)
+        seconds = answer.elapsed.total_seconds() - session.waited
         with self._lock:
             if self._closed:
                 raise StoppedError
-            self._on_answer(call.endpoint, answer.status_code, answer.elapsed.total_seconds())
+            self._on_answer(call.endpoint, answer.status_code, max(seconds, 0.0))
         return answer
+
+    def _let_through(self, method: str) -> None:
+        self._local.sent_at = self._throttle.acquire(post=method == "POST")
 
     def _session(self) -> ApiSession:
         session: ApiSession | None = getattr(self._local, "session", None)
         if session is None:
-            session = self._local.session = self._new_session()
+            session = self._local.session = self._new_session(self._let_through)
             with self._lock:
                 self._sessions.append(session)
         return session
@@ -181,6 +185,8 @@ class Transport:
     def _hold(self, failed: _Failed, answer: requests.Response, budget: Budget) -> None:
         self._count(retries=1, throttled=1)
         asked, because = wait_asked_for(answer)
+        if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+            self._throttle.learn(sent_at=self._local.sent_at, asked=asked)
         seconds = asked or budget.next_backoff()
         if not budget.take_throttle_wait(seconds):
             message = (

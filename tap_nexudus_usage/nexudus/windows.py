@@ -7,13 +7,16 @@ from typing import cast
 
 from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
-MARGIN, MARGIN_SHARE = 50, 0.005
-"""Each window is kept this much longer (ms, and share of it): calls reach the server more closely
-spaced than they were sent, when a later one travels faster."""
+MARGIN_SHARE = 0.005
+"""Each window is kept this much longer, as a share of it: the last call of one may travel faster
+than the first. In windows as long as these it costs next to nothing."""
+
+MILLISECONDS = 1_000
+"""pyrate-limiter's unit, of a second."""
 
 
 class Windows:
-    """So many calls in so many milliseconds, pyrate-limiter's unit, for several such limits."""
+    """So many calls in so many seconds, for several such limits."""
 
     def __init__(self, windows: Iterable[tuple[int, int]]) -> None:
         """Leave out limits that others imply: pyrate-limiter refuses what can never bind."""
@@ -25,20 +28,20 @@ class Windows:
                 binding.append((calls, interval))
         self._bucket = InMemoryBucket(
             [
-                Rate(calls, int(interval * (1 + MARGIN_SHARE)) + MARGIN)
+                Rate(calls, int(interval * MILLISECONDS * (1 + MARGIN_SHARE)))
                 for calls, interval in binding
             ]
         )
 
     def take(self, now: float) -> float:
         """Take a place at `now` and return 0, or the seconds until one is free."""
-        item = RateItem("call", int(now * 1_000))
+        item = RateItem("call", int(now * MILLISECONDS))
         self._bucket.leak(item.timestamp)
         if self._bucket.put(item):
             return 0.0
-        return max(cast("int", self._bucket.waiting(item)), 1) / 1_000
+        return max(cast("int", self._bucket.waiting(item)), 1) / MILLISECONDS
 
     def describe_full(self) -> str:
         """The limit that last left no place."""
         rate = self._bucket.failing_rate
-        return f"{rate.limit:,} calls in {rate.interval // 1_000} s allowed" if rate else ""
+        return f"{rate.limit:,} calls in {rate.interval // MILLISECONDS} s allowed" if rate else ""

@@ -19,6 +19,7 @@ from outcomes import STREAM
 
 from tap_nexudus_usage.clock import Clock
 from tap_nexudus_usage.errors import ApiError, StoppedError, ThrottledError
+from tap_nexudus_usage.nexudus.pace import Pace
 from tap_nexudus_usage.nexudus.reactions import retry_after
 from tap_nexudus_usage.nexudus.throttle import Throttle
 from tap_nexudus_usage.sandbox.faults import Fault
@@ -292,7 +293,7 @@ def test_every_published_window_is_kept(
     requests_per_minute: int, calls: int, at_least: float
 ) -> None:
     clock = Clock(speed=10_000.0)
-    throttle = Throttle(clock, requests_per_minute)
+    throttle = Throttle(clock, Pace(requests_per_minute))
     begin = clock.now()
 
     for _ in range(calls):
@@ -303,7 +304,7 @@ def test_every_published_window_is_kept(
 
 def test_no_call_is_let_through_after_the_end() -> None:
     clock = Clock()
-    throttle = Throttle(clock, 0)
+    throttle = Throttle(clock, Pace(0))
     clock.stop()
 
     with pytest.raises(StoppedError):
@@ -311,7 +312,7 @@ def test_no_call_is_let_through_after_the_end() -> None:
 
 
 def test_no_pace_means_no_wait() -> None:
-    throttle = Throttle(Clock(), 0)
+    throttle = Throttle(Clock(), Pace(0))
 
     for _ in range(1_000):
         throttle.acquire(post=True)
