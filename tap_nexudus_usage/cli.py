@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from tap_nexudus_usage.errors import OutputError, Terminated
 from tap_nexudus_usage.explain import Explanation, explain
 from tap_nexudus_usage.logs import configured, silence_other_threads
+from tap_nexudus_usage.start import imports
 from tap_nexudus_usage.termination import SIGNALS
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def _end_now(signum: int, _: FrameType | None) -> None:
 
 def _run(args: Sequence[str] | None, tap_class: type[TapNexudusUsage] | None) -> int:
     # Not imported above: the imports are the longest part of many runs, and a signal may come then.
-    from tap_nexudus_usage.singer import tap, writer  # noqa: PLC0415
+    with imports():
+        from tap_nexudus_usage.singer import tap, writer  # noqa: PLC0415
 
     tap_class = tap_class or tap.TapNexudusUsage
     chosen = tap_class

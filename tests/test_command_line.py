@@ -270,3 +270,26 @@ def test_a_redirect_is_not_followed(make_bench: Callable[..., Bench]) -> None:
 
     assert_told(finished, "307", "api_url")
     assert thief.world.count()["all"] == 0
+
+
+@pytest.mark.parametrize(
+    "imported",
+    ["tap_nexudus_usage.singer.tap", "tap_nexudus_usage.run.run"],
+    ids=["singer", "airbyte"],
+)
+def test_the_collector_leaves_alone_what_is_imported_and_nothing_later(imported: str) -> None:
+    script = (
+        "import gc; from tap_nexudus_usage.start import imports; counts = []\n"
+        "for _ in range(2):\n"
+        f"    with imports(): import {imported}\n"
+        "    assert gc.isenabled()\n"
+        "    counts.append(gc.get_freeze_count())\n"
+        "print(*counts)"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    first, again = map(int, finished.stdout.split())
+    assert first > 20_000
+    assert again == first

@@ -30,7 +30,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 import tap_nexudus_usage
 from tap_nexudus_usage import logs
 from tap_nexudus_usage.nexudus import session, transport
-from tap_nexudus_usage.nexudus.auth import Totp
+from tap_nexudus_usage.nexudus.totp import Totp
 from tap_nexudus_usage.singer.stream import EntityStream
 from tap_nexudus_usage.singer.tap import TapNexudusUsage
 

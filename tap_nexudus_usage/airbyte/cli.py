@@ -18,6 +18,7 @@ from tap_nexudus_usage.airbyte.messages import Messages
 from tap_nexudus_usage.errors import OutputError, SettingsError, TapError, Terminated
 from tap_nexudus_usage.redaction import Redactor
 from tap_nexudus_usage.settings.declared import PROPERTIES
+from tap_nexudus_usage.start import imports
 
 if TYPE_CHECKING:
     from tap_nexudus_usage.run.surroundings import Surroundings
@@ -126,11 +127,12 @@ class Command:
         return 0
 
     def _read(self) -> int:
-        from tap_nexudus_usage.airbyte.reading import StreamRead, read  # noqa: PLC0415
-        from tap_nexudus_usage.airbyte.states import understood  # noqa: PLC0415
-        from tap_nexudus_usage.airbyte.streams import configured  # noqa: PLC0415
-        from tap_nexudus_usage.run.run import running  # noqa: PLC0415
-        from tap_nexudus_usage.termination import SIGNALS, Termination  # noqa: PLC0415
+        with imports():
+            from tap_nexudus_usage.airbyte.reading import StreamRead, read  # noqa: PLC0415
+            from tap_nexudus_usage.airbyte.states import understood  # noqa: PLC0415
+            from tap_nexudus_usage.airbyte.streams import configured  # noqa: PLC0415
+            from tap_nexudus_usage.run.run import running  # noqa: PLC0415
+            from tap_nexudus_usage.termination import SIGNALS, Termination  # noqa: PLC0415
 
         termination = Termination(GRACE)
         for signum in SIGNALS:

@@ -53,11 +53,16 @@ class Emission:
         self._invalid = 0
         self._written = IdSet()
 
-    def choose(self, raw: Record) -> dict[str, Any] | None:
+    def choose(self, raw: Record, *, must_be_valid: bool = False) -> dict[str, Any] | None:
         """The record to emit for one that was read, if any.
 
-        Raises InvalidRecordError with `on_invalid_record: fail`.
+        What isn't emitted isn't checked, unless it `must_be_valid` all the same. Raises
+        InvalidRecordError with `on_invalid_record: fail`.
         """
+        version = self._shape.version(raw)
+        is_due = version is None or self._is_due(*version)
+        if not is_due and not must_be_valid:
+            return None
         try:
             record = self._shape.conform(raw)
         except InvalidRecordError as error:
@@ -66,7 +71,7 @@ class Emission:
             self._invalid += 1
             logger.warning("Skipped: %s", error)
             return None
-        return record if self._is_due(record) else None
+        return record if is_due else None
 
     def choose_missing(self, record_id: int) -> dict[str, Any] | None:
         """The tombstone to emit for an Id that doesn't exist, if any."""
@@ -139,13 +144,12 @@ class Emission:
                 ", ".join(map(str, self._missing[start : start + IDS_PER_LINE])),
             )
 
-    def _is_due(self, record: dict[str, Any]) -> bool:
-        updated_on = record.get("UpdatedOn")
+    def _is_due(self, record_id: int, updated_on: str | None) -> bool:
         start_date = self._rules.start_date
         if start_date is not None and updated_on is not None and updated_on < start_date:
             return False
-        if self._emitted.differs(record["Id"], updated_on):
-            if record["Id"] not in self._written:
+        if self._emitted.differs(record_id, updated_on):
+            if record_id not in self._written:
                 return True
             self._emitted.hold(updated_on)
             return False

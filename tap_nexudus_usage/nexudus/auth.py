@@ -5,15 +5,12 @@ Facts: Nexudus's documentation of authentication.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from math import inf
 
-import pyotp
 import requests
 from requests.auth import AuthBase
 from typing_extensions import override
@@ -53,20 +50,6 @@ class Login:
 
     kind: str
     lifetime: float
-
-
-class Totp(pyotp.TOTP):
-    """pyotp's, without its demand for 112 bits: seeds of 16 characters (80 bits) are common."""
-
-    @override
-    def byte_secret(self) -> bytes:
-        """The seed's bytes; raises ValueError where it isn't base32."""
-        seed = self.secret.replace(" ", "").rstrip("=").upper()
-        try:
-            return base64.b32decode(seed + "=" * (-len(seed) % 8))
-        except binascii.Error as error:
-            message = "not base32"
-            raise ValueError(message) from error
 
 
 class TokenAuth(AuthBase):
@@ -198,6 +181,9 @@ class TokenAuth(AuthBase):
             "password": credentials.password or "",
         }
         if credentials.totp_secret is not None:
+            # As late as this: most users have no second factor.
+            from tap_nexudus_usage.nexudus.totp import Totp  # noqa: PLC0415
+
             form["totp"] = Totp(credentials.totp_secret).now()
         return form
 

@@ -60,12 +60,21 @@ class Named:
         return Asked([*self._ids[entity]], are_all=source in self._whole, are_named=True)
 
 
-def take(record: Mapping[str, Any], fields: Mapping[str, dict[int, None]]) -> None:
-    """Take the Ids that a record names; 0 and null, as in Nexudus's examples, are none."""
+def take(record: Mapping[str, Any], fields: Mapping[str, dict[int, None]]) -> bool:
+    """Take the Ids that a record names; 0 and null, as in Nexudus's examples, are none.
+
+    Whether that can be told of all these fields.
+    """
+    is_clear = True
     for field, ids in fields.items():
         named = record.get(field)
-        if isinstance(named, bool) or not isinstance(named, (int, float, Decimal)):
+        if named is None:
             continue
+        if isinstance(named, bool) or not isinstance(named, (int, float, Decimal)):
+            is_clear = False
         # 60.0 is 60.
-        if 0 < named <= LARGEST_ID and named == int(named):
+        elif 0 < named <= LARGEST_ID and named == int(named):
             ids[int(named)] = None
+        elif named != 0:
+            is_clear = False
+    return is_clear

@@ -103,8 +103,9 @@ class Reading:
                     self._emission.leave_out(record_id, record)
                     yield None
                 else:
-                    take(record, self._names)
-                    yield self._emission.choose(record)
+                    # What names nothing although it should may have named what then isn't read.
+                    is_clear = take(record, self._names)
+                    yield self._emission.choose(record, must_be_valid=not is_clear)
 
     def _tells_deletion(self, record_id: int) -> bool:
         """Whether the absence of this Id has consequences beyond a line in the log."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tap_nexudus_usage.nexudus import entities
-from tap_nexudus_usage.nexudus.auth import Totp
 from tap_nexudus_usage.nexudus.entities import LEDGER
+from tap_nexudus_usage.nexudus.totp import Totp
 
 REFRESH_TOKEN_LIFETIME = 15 * 86_400.0
 """Seconds."""

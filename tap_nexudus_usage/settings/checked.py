@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from tap_nexudus_usage import timestamps
 from tap_nexudus_usage.emission.due import Rules
 from tap_nexudus_usage.errors import SettingsError
-from tap_nexudus_usage.nexudus.auth import Credentials, Totp
+from tap_nexudus_usage.nexudus.auth import Credentials
 from tap_nexudus_usage.nexudus.connection import ConnectionOptions
 from tap_nexudus_usage.settings.ids import record_ids
 
@@ -106,6 +106,9 @@ def _credentials(config: Mapping[str, Any]) -> Credentials:
         raise SettingsError(message)
     totp_secret = config.get("totp_secret")
     if totp_secret:
+        # As late as this: most users have no second factor.
+        from tap_nexudus_usage.nexudus.totp import Totp  # noqa: PLC0415
+
         try:
             Totp(totp_secret).now()
         except ValueError:

@@ -21,7 +21,6 @@ from tap_nexudus_usage.errors import SettingsError
 from tap_nexudus_usage.logs import RedactingFilter, add_filter
 from tap_nexudus_usage.nexudus import entities
 from tap_nexudus_usage.redaction import Redactor
-from tap_nexudus_usage.run.connection_test import check
 from tap_nexudus_usage.run.run import Run, running
 from tap_nexudus_usage.run.surroundings import Surroundings
 from tap_nexudus_usage.settings.checked import Settings, from_config
@@ -211,6 +210,9 @@ class TapNexudusUsage(Tap):
         ctx.exit()
 
     def _test_connection(self) -> None:
+        # As late as this: a sync has no use for it.
+        from tap_nexudus_usage.run.connection_test import check  # noqa: PLC0415
+
         selected = [entity for entity in entities.ENTITIES if self.streams[entity.stream].selected]
         if self.settings.record_ids:
             naming = {entity.named_by.entity for entity in selected if entity.named_by}

@@ -60,6 +60,26 @@ def test_a_record_that_breaks_the_schema_is_skipped_and_counted(
     assert bench.read(state=run.state).ids == [record_id]
 
 
+@pytest.mark.parametrize("way", [{}, {"record_ids": None}], ids=["id", "search"])
+def test_what_is_not_emitted_is_not_checked(bench: Bench, way: dict[str, Any]) -> None:
+    record_id = list(bench.ledger)[1]
+    first = bench.read(**way)
+    stamp = (bench.ledger.get(record_id) or {})["UpdatedOn"]
+
+    bench.ledger.change(record_id, UpdatedOn=stamp, CreditUsed="60")
+    assert bench.read(state=first.state, **way).records == []
+
+    bench.ledger.change(record_id)
+    assert isinstance(bench.run(state=first.state, **way).error, InvalidRecordError)
+
+
+def test_what_may_be_due_is_checked(bench: Bench) -> None:
+    first = bench.read()
+    one_changed(bench, UpdatedOn="yesterday")
+
+    assert isinstance(bench.run(state=first.state).error, InvalidRecordError)
+
+
 def test_a_whole_number_written_as_a_float_is_an_integer(bench: Bench) -> None:
     record_id = one_changed(bench, CreditUsed=60.0)
 

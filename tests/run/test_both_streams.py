@@ -15,6 +15,7 @@ from outcomes import STREAM, Run, catalog_of
 from tap_nexudus_usage.errors import (
     AccessError,
     ApiError,
+    InvalidRecordError,
     LoginError,
     MissingRecordsError,
     StoppedError,
@@ -365,6 +366,22 @@ def test_a_full_table_deletes_nothing_where_nothing_is_named(
 
     assert {message["type"] for message in run.messages} == {"SCHEMA", "STATE"}
     assert "couldn't find out which there are" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["x", True, 2**70])
+def test_a_use_that_names_none_although_it_should_is_told_though_it_is_not_due(
+    bench: Bench, name: Any
+) -> None:
+    record_id = next(iter(bench.ledger))
+    first = bench.read(catalog=BOTH)
+    stamp = (bench.ledger.get(record_id) or {})["UpdatedOn"]
+    bench.ledger.change(record_id, UpdatedOn=stamp, CoworkerExtraServiceId=name)
+
+    second = bench.run(catalog=BOTH, state=first.state)
+
+    assert isinstance(second.error, StreamsFailedError)
+    assert isinstance(second.error.errors[STREAM], InvalidRecordError)
+    assert second.state == first.state
 
 
 @pytest.mark.parametrize("name", [None, 0, "x", True, -1, 2**70])
