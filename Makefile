@@ -45,10 +45,10 @@ test-warehouses: .venv/installed ## Load warehouses with real targets, and compa
 test-airbyte: .venv/installed ## Read with PyAirbyte, and let the CDK's standard tests judge the source
 	$(BIN)/pytest -m airbyte --numprocesses=0 --timeout=1200 tests/airbyte/clients
 
-# Options: REPEAT=3, ONLY=by-id or ONLY=by-id-2000.
-bench: .venv/bench/installed ## Measure the tap beside a bare script (half an hour)
+# Options: REPEAT=3, ONLY=by-id or ONLY=by-id-2000, LONG=1 for those that take minutes as well.
+bench: .venv/bench/installed ## Measure the tap beside a bare script (ten minutes)
 	$(BIN)/python -m bench --python .venv/bench/bin/python \
-		$(if $(REPEAT),--repeat $(REPEAT)) $(if $(ONLY),--only $(ONLY))
+		$(if $(REPEAT),--repeat $(REPEAT)) $(if $(ONLY),--only $(ONLY)) $(if $(LONG),--long)
 
 lint: .venv/installed ## Check style
 	$(BIN)/ruff format --check $(PATHS)

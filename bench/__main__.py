@@ -13,19 +13,20 @@ from bench.measuring import measure, measure_start_up
 from bench.plots import plot
 from bench.processes import PROJECT, BenchError
 from bench.results import Results, as_json, machine
+from bench.summary import update_documents
 from bench.tables import contender_row, tables
-from bench.workloads import ALL, QUICK, Workload
+from bench.workloads import ALL, DEFAULT, QUICK, Workload
 
 
 def main() -> int:
     """Measure, and leave tables, JSON and plots."""
     args = _parse()
-    chosen = [w for w in (QUICK if args.quick else ALL) if _is_meant(w.name, args.only)]
+    chosen = _chosen(args)
     if not chosen:
         sys.exit(f"There is no workload {args.only}; there are {', '.join(w.name for w in ALL)}")
-    is_whole = len(chosen) == len(ALL)
-    # What is committed comes from a whole bench only.
-    into: Path = args.into or PROJECT / ("bench" if is_whole else "output/bench")
+    # What is committed comes from a whole bench of the default only.
+    is_for_all = args.into is None and chosen == DEFAULT
+    into: Path = args.into or PROJECT / ("bench" if is_for_all else "output/bench")
     into.mkdir(parents=True, exist_ok=True)
     results = Results(machine())
     with tempfile.TemporaryDirectory() as folder:
@@ -38,6 +39,8 @@ def main() -> int:
     raw = json.dumps(as_json(results), indent=1)
     (into / "results.json").write_text(f"{raw}\n", encoding="utf-8")
     plot(results, into)
+    if is_for_all:
+        update_documents()
     print(text)
     print(f"\nTables, JSON and plots are in {into}")
     return 0
@@ -57,9 +60,13 @@ def _measure(
             print("  ".join(contender_row(result, runs)), file=sys.stderr, flush=True)
 
 
-def _is_meant(name: str, only: str) -> bool:
-    """Whether a workload is the one of that name, or one of those whose names begin with it."""
-    return not only or name == only or name.startswith(f"{only}-")
+def _chosen(args: argparse.Namespace) -> Sequence[Workload]:
+    """The workload of the name given, those whose names begin with it, or all that are due."""
+    if args.only:
+        return [w for w in ALL if w.name == args.only or w.name.startswith(f"{args.only}-")]
+    if args.quick:
+        return QUICK
+    return ALL if args.long else DEFAULT
 
 
 def _parse() -> argparse.Namespace:
@@ -68,6 +75,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--only", default="", help="the workload of this name, or those that begin with it: by-id"
     )
+    parser.add_argument("--long", action="store_true", help="also what takes minutes each")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does the bench work?")
     parser.add_argument(
         "--python",

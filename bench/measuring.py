@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.allowance import shares_used
+from bench.allowance import least_seconds, seconds_taken, shares_used
 from bench.checking import Expected, check, expect, last_state
 from bench.processes import run
 from bench.results import Alone, Result, Runs, Sample, set_ratios
@@ -41,13 +41,24 @@ class Arena:
         took = run([*self._command(contender), *(["--state", str(state)] if state else [])], output)
         states = check(output, expected)
         calls = self.server.count_calls()
-        return Sample(
+        sample = Sample(
             took.wall,
             took.cpu,
             took.peak,
             calls=calls["all"],
             throttled=calls["throttled"],
             state=len(states),
+        )
+        return sample if self.workload.time_scale is None else self._with_pace(sample)
+
+    def _with_pace(self, sample: Sample) -> Sample:
+        """The same, beside what the published limits allow."""
+        least = least_seconds(int(sample.calls - sample.throttled))
+        return replace(
+            sample,
+            limit_share=least * (self.workload.time_scale or 0) / sample.wall,
+            pace=seconds_taken(self.server.calls()),
+            least_pace=least,
         )
 
     def first_state(self, contender: Contender, expected: Expected) -> Path:
@@ -115,7 +126,8 @@ class Arena:
 
     def _command(self, contender: Contender) -> list[str]:
         scale = self.workload.time_scale
-        tap = ["bench.scaled_tap", str(1 / scale)] if scale else ["tap_nexudus_usage"]
+        is_scaled = scale is not None and scale != 1
+        tap = ["bench.scaled_tap", str(1 / (scale or 1))] if is_scaled else ["tap_nexudus_usage"]
         modules: Mapping[Contender, Sequence[str]] = {
             "tap": tap,
             "airbyte": ["tap_nexudus_usage.airbyte.cli", "read"],

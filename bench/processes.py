@@ -63,7 +63,10 @@ def run(command: Sequence[str], stdout: Path) -> Took:
 
 
 def _environment() -> dict[str, str]:
-    """This process's, without what would set a tap's settings or lead calls to a proxy."""
-    ours = ("TAP_", "LOGLEVEL", "SINGER_SDK_")
+    """This process's, without what would set a tap's settings or lead calls to a proxy.
+
+    Nor what concerns Python: without bytecode, say, each start would compile the tap.
+    """
+    ours = ("TAP_", "LOGLEVEL", "SINGER_SDK_", "PYTHON")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return {**kept, "NO_PROXY": "127.0.0.1"}

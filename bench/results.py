@@ -25,6 +25,10 @@ class Sample:
         peak: MiB of memory, at the most.
         calls: to the API, the login's and those throttled among them.
         state: bytes of all STATE lines together.
+        limit_share: of the wall time, what the published limits would take for as many calls, were
+            there nothing else; 0 without throttle.
+        pace: the API's seconds from the first call let through to the last; 0 without throttle.
+        least_pace: the least that the published limits allow for that.
     """
 
     wall: float
@@ -33,6 +37,9 @@ class Sample:
     calls: float = 0
     throttled: float = 0
     state: float = 0
+    limit_share: float = 0
+    pace: float = 0
+    least_pace: float = 0
 
 
 COLUMNS = tuple(column.name for column in fields(Sample))
@@ -52,6 +59,11 @@ class Runs:
     samples: list[Sample] = field(default_factory=list)
     ratios: dict[str, float] = field(default_factory=dict)
     allowance: list[float] = field(default_factory=list)
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether there were limits to keep."""
+        return any(sample.pace for sample in self.samples)
 
     @property
     def median(self) -> Sample:

@@ -9,6 +9,7 @@ from bench.results import Result, Results, Runs
 HEAD = (
     "workload",
     "contender",
+    "share of the limit",
     "wall (s)",
     "CPU (s)",
     "peak (MiB)",
@@ -20,6 +21,7 @@ HEAD = (
 )
 SANDBOX_HEAD = ("workload", "calls / s", "records / s", "share of floor's wall")
 PER_RECORD_HEAD = ("Ids", "µs a record", "µs a record, start-up left out")
+PACE_HEAD = ("workload", "contender", "calls", "first to last (s)", "least (s)", "share")
 START_UP_HEAD = ("command", "wall (s)", "CPU (s)", "peak (MiB)")
 
 NOTES = """\
@@ -27,7 +29,13 @@ Medians of whole processes, which ran in turns; the output of each was compared 
 records, one by one. both: the ledger and the allowances, by Id those that the ledger names, all of
 which exist. airbyte: source-nexudus-usage, which reads the same. floor: a bare script with requests
 and json. by-the-book: the SDK's RESTStream, a partition and a "get one" for each Id; Nexudus's 409,
-which by default ends such a tap, is among its extra_retry_statuses, and Retry-After waited for."""
+which by default ends such a tap, is among its extra_retry_statuses, and Retry-After waited for.
+Share of the limit: of the wall time, start-up included, what Nexudus's published limits (a call
+each 100 ms, 120 a minute, 5,000 an hour) would take for as many calls, were there nothing else."""
+
+PACE_NOTE = """\
+Under the throttle, the API's seconds between the first call and the last, as the sandbox saw them,
+beside the least in which the published limits let so many through:"""
 
 SANDBOX_NOTE = "The sandbox alone, read over one connection by a client that throws all away:"
 
@@ -41,6 +49,9 @@ def tables(results: Results) -> str:
     sandbox = [sandbox_row(result) for result in results.workloads if result.sandbox]
     start_up = [start_up_row(runs) for runs in results.start_up]
     parts = [machine, NOTES, _table(HEAD, contenders)]
+    pace = [pace_row(r, runs) for r in results.workloads for runs in r.contenders if runs.is_paced]
+    if pace:
+        parts += [PACE_NOTE, _table(PACE_HEAD, pace)]
     if sandbox:
         parts += [SANDBOX_NOTE, _table(SANDBOX_HEAD, sandbox)]
     per_record = per_record_rows(results)
@@ -57,11 +68,26 @@ def contender_row(result: Result, runs: Runs) -> list[str]:
     return [
         result.name,
         runs.name,
+        f"{median.limit_share:.0%}" if runs.is_paced else "—",
         f"{median.wall:.2f}",
         f"{median.cpu:.2f}",
         f"{median.peak:.0f}",
         *(f"{value:,.0f}" for value in (median.calls, median.throttled, median.state)),
         *(f"{runs.ratios[name]:.2f}" for name in ("wall", "cpu")),
+    ]
+
+
+def pace_row(result: Result, runs: Runs) -> list[str]:
+    """How a contender's calls followed each other."""
+    median = runs.median
+    calls = median.calls - median.throttled
+    seconds = (f"{value:.1f}" for value in (median.pace, median.least_pace))
+    return [
+        result.name,
+        runs.name,
+        f"{calls:,.0f}",
+        *seconds,
+        f"{median.least_pace / median.pace:.0%}",
     ]
 
 

@@ -12,15 +12,18 @@ from typing import Any
 import pytest
 from conftest import Bench
 
-from bench.allowance import shares_used
+from bench import summary
+from bench.allowance import earliest, least_seconds, seconds_taken, shares_used
 from bench.checking import Expected, check, expect, last_state
 from bench.processes import BenchError, run
 from bench.results import COLUMNS
-from bench.workloads import ALL, QUICK
+from bench.workloads import ALL, DEFAULT, QUICK
 from tap_nexudus_usage.nexudus.entities import ALLOWANCES, LEDGER, Entity
 from tap_nexudus_usage.sandbox import literals
+from tap_nexudus_usage.sandbox.throttle import GENERAL, Throttle
 
 PROJECT = Path(__file__).parents[1]
+OF_THE_THROTTLE = {"throttled", "limit_share", "pace", "least_pace"}
 
 
 def test_the_quick_bench_fills_every_column_and_draws_both_plots(tmp_path: Path) -> None:
@@ -44,8 +47,11 @@ def test_the_quick_bench_fills_every_column_and_draws_both_plots(tmp_path: Path)
                 continue
             assert contender["median"].keys() == set(COLUMNS)
             assert contender["ratios"].keys() == {"wall", "cpu"}
+            is_throttled = workload["name"].startswith("throttled")
             for sample in contender["samples"]:
-                assert all(sample[name] > 0 for name in COLUMNS if name != "throttled")
+                assert all(sample[name] > 0 for name in COLUMNS if name not in OF_THE_THROTTLE)
+                assert (sample["least_pace"] > 0) is is_throttled
+                assert 0 < sample["limit_share"] < 1 or not is_throttled
     assert results["workloads"][0]["sandbox"]["calls_per_second"] > 0
     assert "µs a record" in finished.stdout
     assert len(results["start_up"]) == 4
@@ -55,6 +61,31 @@ def test_the_quick_bench_fills_every_column_and_draws_both_plots(tmp_path: Path)
         content = (tmp_path / name).read_bytes()
         assert content.startswith(b"\x89PNG")
         assert len(content) < 100_000
+
+
+def test_documents_say_what_the_results_do() -> None:
+    table = summary.summary(json.loads(summary.RESULTS.read_text(encoding="utf-8")))
+
+    assert len(table.splitlines()) > 2
+    assert summary.documents()
+    for file in summary.documents():
+        text = file.read_text(encoding="utf-8")
+        assert summary.updated(text, table) == text, "python -m bench.summary writes it anew"
+
+
+def test_what_is_shown_is_measured_by_default() -> None:
+    assert summary.SHOWN.keys() <= {workload.name for workload in DEFAULT}
+
+
+def test_a_table_goes_where_it_is_due() -> None:
+    text = f"before\n{summary.BEGIN}\nold\n{summary.END}\nafter\n"
+
+    written = summary.updated(text, "| a |")
+
+    assert written == f"before\n{summary.BEGIN}\n| a |\n{summary.END}\nafter\n"
+    assert summary.updated(written, "| a |") == written
+    with pytest.raises(ValueError, match="has no"):
+        summary.updated(f"before\n{summary.BEGIN}\n", "| a |")
 
 
 def test_workloads_have_names_of_their_own() -> None:
@@ -160,3 +191,24 @@ def test_the_allowance_used_is_of_the_last_minute() -> None:
     assert shares[0] == pytest.approx(1 / 120)
     assert shares[6] == pytest.approx(16 / 120)
     assert shares[-1] == pytest.approx(31 / 120)
+
+
+@pytest.mark.parametrize("calls", [1, 2, 52, 101, 121, 600, 5_001])
+def test_the_least_time_is_what_the_published_throttle_lets_through(calls: int) -> None:
+    times = earliest(calls)
+    assert times[-1] == least_seconds(calls)
+    for hurry in (0.0, 0.05):
+        now = iter([second - hurry * (number == calls - 1) for number, second in enumerate(times)])
+        throttle = Throttle(lambda now=now: next(now), [(most, s - 1e-6) for most, s in GENERAL])
+
+        waits = [throttle.seconds_to_wait() for _ in times]
+
+        assert waits[:-1] == [None] * (calls - 1)
+        assert (waits[-1] is None) is (not hurry or calls == 1)
+
+
+def test_the_time_taken_is_between_calls_let_through() -> None:
+    calls = [{"status": status, "time": time} for status, time in ((409, 1), (200, 3), (404, 8))]
+
+    assert seconds_taken(calls) == 5
+    assert seconds_taken([]) == 0
