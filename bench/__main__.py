@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.measuring import measure, measure_start_up
+from bench.pace import paced
 from bench.plots import plot
 from bench.processes import PROJECT, BenchError
 from bench.results import Results, as_json, machine
@@ -28,7 +29,7 @@ def main() -> int:
     is_for_all = args.into is None and chosen == DEFAULT
     into: Path = args.into or PROJECT / ("bench" if is_for_all else "output/bench")
     into.mkdir(parents=True, exist_ok=True)
-    results = Results(machine())
+    results = Results(machine(), paced=paced())
     with tempfile.TemporaryDirectory() as folder:
         try:
             _measure(results, chosen, args, Path(folder))

@@ -7,14 +7,18 @@ which calls may overtake each other, and the server's work, which begins after i
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from heapq import heappop, heappush
-from itertools import count
+from itertools import count, product
+from typing import Literal
 
 from tap_nexudus_usage.nexudus.pace import Pace
 from tap_nexudus_usage.sandbox.throttle import GENERAL, Counting, Throttle
+
+Jitters = Literal["work", "way there"]
+"""Where a latency varies: in the server's work, or on the way there."""
 
 PUBLISHED: Counting = "sliding"
 """How the published limits are read."""
@@ -36,14 +40,13 @@ class Course:
     Attributes:
         calls: how many have to be let through.
         latency: seconds between sending a call and having its answer, on average.
-        jitters: where it varies: in the server's work or on the way there.
         is_search: whether each call has to wait for the answer to the one before.
     """
 
     counting: Counting
     latency: float
     calls: int
-    jitters: str = "work"
+    jitters: Jitters = "work"
     is_search: bool = False
     seed: int = 1
 
@@ -142,7 +145,7 @@ class _Simulation:
 def _latency(course: Course, chance: random.Random) -> tuple[float, float]:
     """Seconds of the way there, and of the server's work."""
     seconds = course.latency * chance.uniform(1 - JITTER, 1 + JITTER)
-    return (seconds, 0.0) if course.jitters == "way" else (0.0, seconds)
+    return (seconds, 0.0) if course.jitters == "way there" else (0.0, seconds)
 
 
 def _ideal(course: Course) -> float:
@@ -165,15 +168,58 @@ def simulate(course: Course) -> Outcome:
     return _Simulation(course, Pace(120)).run()
 
 
-COUNTINGS: Sequence[Counting] = ("sliding", "ticks", "fixed", "bucket", "spacing", "even")
+COUNTINGS: Sequence[Counting] = ("sliding", "fixed", "bucket", "spacing", "ticks", "even")
 LATENCIES = (0.0, 0.01, 0.08, 0.3)
 """Seconds."""
 
+READS: Mapping[str, tuple[int, bool]] = {
+    "20,000 by Id": (101, False),
+    "50,000 by search": (52, True),
+    "1,000 one by one": (1_001, False),
+}
+"""Calls, and whether it is a search."""
 
-def courses() -> Iterator[Course]:
-    """What the table shows: 20,000 Ids, a search of 50,000 records, and 1,000 Ids one by one."""
-    for counting in COUNTINGS:
-        for latency in LATENCIES:
-            yield Course(counting, latency, 101)
-            yield Course(counting, latency, 52, is_search=True)
-            yield Course(counting, latency, 1_001)
+
+def courses(jitters: Jitters = "work") -> Iterator[Course]:
+    """Every way to count, every latency, every reading."""
+    for counting, latency, (calls, is_search) in product(COUNTINGS, LATENCIES, READS.values()):
+        yield Course(counting, latency, calls, jitters, is_search=is_search)
+
+
+@dataclass
+class Paced:
+    """Of one way to count and one reading, what the pace reached at each of `LATENCIES`.
+
+    Attributes:
+        shares: of what is possible.
+        throttled: of the calls.
+    """
+
+    counting: str
+    jitters: str
+    reading: str
+    shares: list[float]
+    throttled: list[float]
+
+
+def paced() -> list[Paced]:
+    """All that is worth showing: where calls overtake each other, only the published way."""
+    return [
+        *(_paced(counting, "work", reading) for counting in COUNTINGS for reading in READS),
+        *(_paced(PUBLISHED, "way there", reading) for reading in READS),
+    ]
+
+
+def _paced(counting: Counting, jitters: Jitters, reading: str) -> Paced:
+    calls, is_search = READS[reading]
+    outcomes = [
+        simulate(Course(counting, latency, calls, jitters, is_search=is_search))
+        for latency in LATENCIES
+    ]
+    return Paced(
+        counting,
+        jitters,
+        reading,
+        [outcome.share for outcome in outcomes],
+        [outcome.share_throttled for outcome in outcomes],
+    )

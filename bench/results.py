@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench.pace import Paced
+
 PACKAGES = ("tap-nexudus-usage", "singer-sdk", "requests", "msgspec")
 
 
@@ -101,6 +103,7 @@ class Results:
     machine: dict[str, Any]
     workloads: list[Result] = field(default_factory=list)
     start_up: list[Runs] = field(default_factory=list)
+    paced: list[Paced] = field(default_factory=list)
 
 
 def set_ratios(runs: Sequence[Runs]) -> None:
@@ -120,7 +123,12 @@ def as_json(results: Results) -> dict[str, Any]:
     ]
     start_up = [_runs_as_json(runs) for runs in results.start_up]
     rounded: dict[str, Any] = _rounded(
-        {"machine": results.machine, "workloads": workloads, "start_up": start_up}
+        {
+            "machine": results.machine,
+            "workloads": workloads,
+            "start_up": start_up,
+            "paced": [asdict(paced) for paced in results.paced],
+        }
     )
     return rounded
 

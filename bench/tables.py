@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.pace import LATENCIES, Paced
 from bench.results import Result, Results, Runs
 
 HEAD = (
@@ -22,6 +23,12 @@ HEAD = (
 SANDBOX_HEAD = ("workload", "calls / s", "records / s", "share of floor's wall")
 PER_RECORD_HEAD = ("Ids", "µs a record", "µs a record, start-up left out")
 PACE_HEAD = ("workload", "contender", "calls", "first to last (s)", "least (s)", "share")
+SIMULATED_HEAD = (
+    "servers count",
+    "what varies",
+    "reading",
+    *(f"{1_000 * latency:.0f} ms" for latency in LATENCIES),
+)
 START_UP_HEAD = ("command", "wall (s)", "CPU (s)", "peak (MiB)")
 
 NOTES = """\
@@ -36,6 +43,14 @@ each 100 ms, 120 a minute, 5,000 an hour) would take for as many calls, were the
 PACE_NOTE = """\
 Under the throttle, the API's seconds between the first call and the last, as the sandbox saw them,
 beside the least in which the published limits let so many through:"""
+
+SIMULATED_NOTE = """\
+The same in virtual time, against servers that count in several ways, at several latencies, each
+answer up to half of it sooner or later: the share of what they and the published limits allow, and
+the share of calls throttled. sliding: any window; fixed: windows of the clock; bucket: tokens;
+spacing: since the call before, refused ones included; ticks: by a clock of 64 ticks a second; even:
+120 a minute as one each half second. What varies is the server's work, done after it has counted;
+or the way there, on which calls overtake each other: then no pace is both close and unthrottled."""
 
 SANDBOX_NOTE = "The sandbox alone, read over one connection by a client that throws all away:"
 
@@ -52,6 +67,8 @@ def tables(results: Results) -> str:
     pace = [pace_row(r, runs) for r in results.workloads for runs in r.contenders if runs.is_paced]
     if pace:
         parts += [PACE_NOTE, _table(PACE_HEAD, pace)]
+    if results.paced:
+        parts += [SIMULATED_NOTE, _table(SIMULATED_HEAD, [*map(simulated_row, results.paced)])]
     if sandbox:
         parts += [SANDBOX_NOTE, _table(SANDBOX_HEAD, sandbox)]
     per_record = per_record_rows(results)
@@ -89,6 +106,13 @@ def pace_row(result: Result, runs: Runs) -> list[str]:
         *seconds,
         f"{median.least_pace / median.pace:.0%}",
     ]
+
+
+def simulated_row(paced: Paced) -> list[str]:
+    """What the pace reaches against one way of counting, by latency."""
+    shares = zip(paced.shares, paced.throttled, strict=True)
+    cells = (f"{share:.0%}, {throttled:.1%}" for share, throttled in shares)
+    return [paced.counting, paced.jitters, paced.reading, *cells]
 
 
 def sandbox_row(result: Result) -> list[str]:

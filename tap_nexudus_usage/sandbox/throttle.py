@@ -132,17 +132,16 @@ class Throttle:
 
     def seconds_to_wait(self) -> int | None:
         """Count a call: None where it is let through, or the seconds that Retry-After will say."""
-        wait = self.wait()
-        self._count(let_through=wait <= 0)
+        now = self._now()
+        wait = self._wait(now)
+        for limit in self._limits:
+            limit.take(now, let_through=wait <= 0)
         return max(math.ceil(wait), 1) if wait > 0 else None
 
     def wait(self) -> float:
         """Seconds until a call would be let through, 0 for now."""
-        now = self._now()
+        return self._wait(self._now())
+
+    def _wait(self, now: float) -> float:
         wait = max((limit.wait(now) for limit in self._limits), default=0.0)
         return wait if wait > ROUNDING else 0.0
-
-    def _count(self, *, let_through: bool) -> None:
-        now = self._now()
-        for limit in self._limits:
-            limit.take(now, let_through=let_through)

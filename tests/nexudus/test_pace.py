@@ -38,7 +38,7 @@ def test_a_stricter_tenant_is_no_stop_and_go(counting: Counting, latency: float)
 
 @pytest.mark.parametrize("latency", LATENCIES)
 def test_calls_that_overtake_each_other_on_the_way_are_sent_less_closely(latency: float) -> None:
-    for outcome in outcomes(Course("sliding", latency, 1_001, jitters="way")):
+    for outcome in outcomes(Course("sliding", latency, 1_001, "way there")):
         assert outcome.share >= 0.9
         assert outcome.share_throttled < 0.02
 
