@@ -25,8 +25,9 @@ help: ## List the commands
 demo: .venv/installed ## Run the tap under Meltano against a sandbox, twice
 	$(BIN)/python demo/demo.py
 
+# With bytecode, which some environments switch off: else each of the processes compiles all anew.
 test: .venv/installed ## Run the quick tests
-	$(BIN)/pytest
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 
 test-installs: .venv/installed ## Install the tap in every way that the README says, and the image's
 	$(BIN)/pytest -m install
@@ -40,7 +41,7 @@ test-long: .venv/installed ## Run the quick and long tests, with many more examp
 		$(BIN)/pytest -m "not install and not warehouse and not airbyte" --timeout=3600
 
 test-warehouses: .venv/installed ## Load warehouses with real targets, and compare row by row
-	$(BIN)/pytest -m warehouse --numprocesses=0 --timeout=1200 tests/warehouses
+	$(BIN)/pytest -m warehouse --numprocesses=0 --timeout=1200
 
 test-airbyte: .venv/installed ## Read with PyAirbyte, and let the CDK's standard tests judge the source
 	$(BIN)/pytest -m airbyte --numprocesses=0 --timeout=1200 tests/airbyte/clients

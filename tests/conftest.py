@@ -51,6 +51,8 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    # Without bytecode each process would compile the tap anew.
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     for name in ("LOGLEVEL", "TAP_NEXUDUS_USAGE_LOGLEVEL", "SINGER_SDK_LOG_CONFIG"):
         monkeypatch.delenv(name, raising=False)
 

@@ -206,10 +206,11 @@ def test_a_file_of_anything_gives_its_ids_or_is_told(content: bytes) -> None:
     assert not told or re.fullmatch(r"Setting record_ids_file: .+", told)
 
 
-def test_a_million_ids_are_read() -> None:
-    lines = "\n".join(map(str, range(1, 1_000_001)))
+def test_two_hundred_thousand_ids_are_read() -> None:
+    ids = range(1, 200_001)
+    lines = "\n".join(map(str, ids))
 
-    assert ids_in(f"Id\n{lines}\n".encode()) == tuple(range(1, 1_000_001))
+    assert ids_in(f"Id\n{lines}\n".encode()) == tuple(ids)
 
 
 @pytest.mark.parametrize("path", [".", "nowhere", "a\x00b", "/dev/null"])

@@ -144,6 +144,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return venv / "bin" / "target-postgres"
 
 
+@pytest.mark.warehouse
 def test_a_complete_refresh_deletes_and_one_that_dies_leaves_the_table_as_it_was(
     full_table: Bench, postgres: Postgres, target: Path
 ) -> None:
