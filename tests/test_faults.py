@@ -30,7 +30,7 @@ from tap_nexudus_usage.nexudus.entities import ALLOWANCES, LEDGER, Entity
 from tap_nexudus_usage.sandbox.pair import tenant_tables
 from tap_nexudus_usage.sandbox.tokens import User
 
-SCHEDULES = int(os.environ.get("FAULT_SCHEDULES", "50"))
+SCHEDULES = int(os.environ.get("FAULT_SCHEDULES", "40"))
 
 LONGEST_RUN = 60.0
 """Seconds, after which a run counts as one that never ends."""
