@@ -111,6 +111,8 @@ class RefusalError(Exception):
         transient: whether it was tried again and might work later.
         is_html: whether a page for people came, which the API doesn't send.
         login: the settings that the call was made with the token of, where it was with one.
+        login_works: whether it isn't for these, for another call of the run was let through with
+            them.
         reason: the API's own code for a refused login, `invalid_grant` say.
     """
 
@@ -122,6 +124,7 @@ class RefusalError(Exception):
         transient: bool,
         is_html: bool = False,
         login: str | None = None,
+        login_works: bool = False,
         reason: str = "",
     ) -> None:
         """Keep what a caller decides by next to the words for the user."""
@@ -130,6 +133,7 @@ class RefusalError(Exception):
         self.transient = transient
         self.is_html = is_html
         self.login = login
+        self.login_works = login_works
         self.reason = reason
 
 

@@ -11,11 +11,16 @@ LONGEST_BACKOFF = 60
 
 
 class Budget:
-    """What one call may still spend: transient tries, seconds of throttling, one new token."""
+    """What one call may still spend: transient tries, seconds of throttling, one new token.
+
+    Attributes:
+        was_renewed: whether a new token was got for it.
+    """
 
     def __init__(self, tries: int, throttle_seconds: float) -> None:
         """`tries` in all; `throttle_seconds` of waiting where the API throttles."""
         self.tries_made = 1
+        self.was_renewed = False
         self._tries = tries
         self._throttle_seconds = throttle_seconds
         self._may_renew = True

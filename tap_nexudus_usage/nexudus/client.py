@@ -238,10 +238,13 @@ def _error(
     `final` is the kind for one that would be repeated.
     """
     if refusal.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return AccessError(
-            f"Nexudus refuses access: {refusal}. Either the token isn't valid, so check "
-            f"{refusal.login or 'the login settings'}, or the user lacks the role {role}"
+        cause = (
+            "The login works for other calls, so the user lacks"
+            if refusal.login_works
+            else "Either the token isn't valid, so check "
+            f"{refusal.login or 'the login settings'}, or the user lacks"
         )
+        return AccessError(f"Nexudus refuses access: {refusal}. {cause} the role {role}")
     if refusal.transient:
         return UnansweredError(f"The API fails: {refusal}. {TRY_AGAIN}")
     return final(f"The API fails: {refusal}. {CHECK_URL}")

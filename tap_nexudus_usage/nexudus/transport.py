@@ -85,6 +85,7 @@ class Transport:
         self._max_throttle_wait = max_throttle_wait
         self._on_answer = on_answer
         self._closed = False
+        self._login_was_accepted = False
         self._lock = threading.Lock()
         self._local = threading.local()
         self._sessions: list[ApiSession] = []
@@ -110,7 +111,7 @@ class Transport:
             if isinstance(outcome, _Accepted):
                 return outcome.value
             if not self._prepare_next_try(call, outcome, budget):
-                raise _refusal(call, outcome, budget)
+                raise _refusal(call, outcome, budget, login_was_accepted=self._login_was_accepted)
 
     def _try_once(self, call: Call, parse: Callable[[bytes], T]) -> _Accepted[T] | _Failed:
         try:
@@ -125,13 +126,15 @@ class Transport:
             problem += describe_answer(answer, self.redactor, login=is_login)
             return _Failed(problem, action, answer)
         try:
-            return _Accepted(parse(as_utf8(answer)))
+            value = parse(as_utf8(answer))
         except UnusableAnswerError as error:
             # A body that should have been a token may hold one that the redactor doesn't know.
             excerpt = "" if is_login else self.redactor.excerpt(answer.content)
             problem += f"{answer.status_code} with {error}" + (f": {excerpt}" if excerpt else "")
             hopeless = isinstance(error, HopelessAnswerError)
             return _Failed(problem, Action.REFUSE if hopeless else Action.RETRY, answer)
+        self._login_was_accepted |= not is_login
+        return _Accepted(value)
 
     def _prepare_next_try(self, call: Call, failed: _Failed, budget: Budget) -> bool:
         """Do what helps against the failure, waiting included; False where nothing is left."""
@@ -145,6 +148,7 @@ class Transport:
                 and call.auth.renew(failed.answer.request)
             )
             self._count(retries=int(renewed))
+            budget.was_renewed |= renewed
             return renewed
         if failed.action is Action.RETRY and budget.take_try():
             self._count(retries=1)
@@ -221,7 +225,9 @@ class _Failed:
     answer: requests.Response | None
 
 
-def _refusal(call: Call, failed: _Failed, budget: Budget) -> RefusalError:
+def _refusal(
+    call: Call, failed: _Failed, budget: Budget, *, login_was_accepted: bool
+) -> RefusalError:
     tried = f" ({budget.tries_made} tries)" if budget.tries_made > 1 else ""
     answer = failed.answer
     reason, _ = ("", "") if answer is None or call.auth else login_error(answer)
@@ -231,5 +237,8 @@ def _refusal(call: Call, failed: _Failed, budget: Budget) -> RefusalError:
         transient=failed.action is Action.RETRY,
         is_html=answer is not None and is_html(answer),
         login=call.auth.settings if call.auth else None,
+        # A token that can't be renewed may have ended since.
+        login_works=login_was_accepted
+        and (failed.action is not Action.RENEW_TOKEN or budget.was_renewed),
         reason=reason,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from tap_nexudus_usage.errors import (
     AccessError,
@@ -36,10 +36,14 @@ def check(connection: Connection, settings: Settings, entities: Sequence[Entity]
     failures: dict[str, TapError] = {}
     try:
         started = time.monotonic()
-        yield from main.begin()
+        yield from main.log_in()
+        # Where one is tested only, all is about it.
+        of_main = f" of {entities[0].stream}" if further else ""
+        yield from _named(of_main, main.begin())
         for test in further:
-            yield from _told(test, main.records, failures)
-        yield from main.go_on()
+            lines = _told(test, main.records, failures)
+            yield from _named(f" of {test.stream}", lines)
+        yield from _named(of_main, main.go_on())
         seconds = time.monotonic() - started
         yield from main.sum_up(seconds, sum(test.calls_of_first_run() for test in further))
     except SpentError:
@@ -60,3 +64,10 @@ def _told(
         yield from test.lines(naming)
     except (AccessError, ApiError) as error:
         failures[test.stream] = error
+
+
+def _named(of_stream: str, lines: Iterable[str]) -> Iterator[str]:
+    """Each line says which stream it is about."""
+    for line in lines:
+        name, _, text = line.partition(": ")
+        yield f"{name}{of_stream}: {text}"

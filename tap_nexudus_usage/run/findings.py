@@ -24,6 +24,8 @@ EDITIONS = {"0": "the newest edition", "1": "an older edition", "ascending": "th
 CALLS_A_SECOND, CALLS_AN_HOUR = 10, 5_000
 """Published limits, besides that of `requests_per_minute`."""
 
+OTHER_LOCATIONS = "records of those that the user doesn't see don't come, and no error says so"
+
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 """Seconds."""
 
@@ -42,9 +44,8 @@ def of_locations(me: Mapping[str, Any] | None) -> str:
     """How many locations the user sees."""
     locations = (me or {}).get("Businesses")
     if not isinstance(locations, list):
-        return "Locations: not told; of those that the user doesn't see nothing comes, nor an error"
-    number = len(locations)
-    return f"Locations: the user sees {number}; of any other nothing comes, nor an error"
+        return f"Locations: not told; {OTHER_LOCATIONS}"
+    return f"Locations: the user sees {len(locations)}; {OTHER_LOCATIONS}"
 
 
 def of_records(page: Page, page_size: int, start_date: str | None) -> str:
@@ -75,9 +76,10 @@ def of_clock(offset: timedelta | None, name: str) -> str:
     """In which clock the bounds are read."""
     if offset is None:
         return "Bounds: in which clock they are read doesn't show; a run finds out where it matters"
+    line = "Bounds: a search keeps to the times asked for, and reads them in"
     if not offset:
-        return "Bounds: kept, and read in UTC, as the stamps are"
-    return f"Bounds: kept, and read in the clock UTC{name}; a run finds that out in about ten calls"
+        return f"{line} UTC, as the stamps are"
+    return f"{line} the clock UTC{name}; a run finds that out in about ten calls"
 
 
 def of_season(change: timedelta | None) -> str:
@@ -109,8 +111,8 @@ def of_pages(first: Page, second: Page, size: int, *, counts_by_size: bool) -> s
     if first.total_items != second.total_items:
         odd.append("TotalItems is another one each time")
     if not odd:
-        return "Pages: page and size are kept"
-    return f"Pages: page is kept, but {', '.join(odd)}; a run doesn't rely on it"
+        return "Pages: the page asked for comes, and as many records as asked for"
+    return f"Pages: the page asked for comes, but {', '.join(odd)}; a run doesn't rely on it"
 
 
 def is_first_again(first: Page, second: Page, size: int) -> bool:

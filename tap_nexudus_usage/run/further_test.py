@@ -42,17 +42,13 @@ class FurtherTest:
         Raises SpentError, and AccessError and ApiError where a run could not work.
         """
         if self._settings.record_ids:
-            parts = self._check_by_id(self._ids_named_by(naming))
+            yield from self._check_by_id(self._ids_named_by(naming))
         else:
-            parts = self._check_search()
-        for line in parts:
-            name, _, text = line.partition(": ")
-            yield f"{name} of {self.stream}: {text}"
+            yield from self._check_search()
         if self._records:
             shape = RecordShape(self._entity.schema(), self._entity.json_text_fields)
             known = self._entity.schema()["properties"]
-            line = record_findings.of_schema([*self._records.values()], shape, known)
-            yield f"Schema of {self.stream}: {line.partition(': ')[2]}"
+            yield record_findings.of_schema([*self._records.values()], shape, known)
 
     def calls_of_first_run(self) -> int:
         """About how many calls a first run needs for this entity."""

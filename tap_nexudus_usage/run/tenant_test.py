@@ -52,12 +52,15 @@ class TenantTest:
         """The records that have come so far."""
         return [*{**self._found, **self._many.found, **self._ones}.values()]
 
-    def begin(self) -> Iterator[str]:
-        """What a run depends on; raises SpentError besides what `check` does."""
+    def log_in(self) -> Iterator[str]:
+        """What the login is like, and the user; raises SpentError besides what `check` does."""
         yield findings.of_login(self._connection.auth.log_in())
         me = self._client.me(tries=2)
         self._knows_user = me is not None
         yield findings.of_locations(me)
+
+    def begin(self) -> Iterator[str]:
+        """What a run depends on; raises what `log_in` does."""
         if self._settings.record_ids:
             yield from self._check_get_one()
             yield from self._told("Get many", self._entity.read_role, self._check_get_many)
@@ -65,7 +68,7 @@ class TenantTest:
             yield from self._check_first_page()
 
     def go_on(self) -> Iterator[str]:
-        """What the tenant is like besides; raises what `begin` does."""
+        """What the tenant is like besides; raises what `log_in` does."""
         entity = self._entity
         if self._settings.record_ids:
             yield from self._told("Search", entity.list_role, self._check_search)

@@ -13,7 +13,9 @@ def read(file: TextIO | None, what: str) -> dict[str, Any] | None:
     if file is None:
         return None
     try:
-        content = json.load(file)
+        # Left open, it would get the last word: Meltano has Python tell of it.
+        with file:
+            content = json.load(file)
     except (OSError, ValueError, RecursionError) as error:
         message = f"The {what} file isn't valid JSON; restore it, or run without it"
         raise SettingsError(message) from error

@@ -231,6 +231,28 @@ def test_the_last_line_names_stream_and_role(make_bench: Callable[..., Bench]) -
     assert f"{ALLOWANCES.stream}: 0 records emitted" in line
 
 
+@pytest.mark.parametrize(
+    ("by_token", "status", "is_certain"),
+    [(False, 401, True), (False, 403, True), (True, 401, False), (True, 403, True)],
+)
+def test_a_login_that_worked_is_not_suspected_unless_its_token_may_have_ended(
+    make_bench: Callable[..., Bench], *, by_token: bool, status: int, is_certain: bool
+) -> None:
+    of_allowances = {ALLOWANCES.read_role, ALLOWANCES.list_role}
+    user = User(roles=frozenset(ROLES - of_allowances))
+    bench = make_bench(60, allowances=90, user=user, missing_role_status=status)
+    form = {"grant_type": "password", "username": user.username, "password": user.password}
+    token = bench.world.tokens.grant(form, None)["access_token"]
+    login = {"access_token": token, "username": None, "password": None} if by_token else {}
+
+    run = bench.run(catalog=BOTH, **login)
+
+    assert sorted(ids(run, STREAM)) == sorted(bench.ledger)
+    said = str(run.error)
+    assert ("The login works for other calls, so the user lacks the role" in said) == is_certain
+    assert ("Either the token isn't valid, so check access_token" in said) == (not is_certain)
+
+
 def test_the_ledgers_role_that_is_missing_keeps_no_search_of_allowances(
     make_bench: Callable[..., Bench],
 ) -> None:

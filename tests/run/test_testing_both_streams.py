@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,8 +40,7 @@ def run_test(bench: Bench, *streams: str, **settings: Any) -> Finished:
 def of_allowances(finished: Finished) -> dict[str, str]:
     """What is said of the allowances, by what begins the line."""
     lines = [line for line in finished.stderr.splitlines() if OF_ALLOWANCES in line]
-    pairs = [line.rpartition("| ")[2].split(OF_ALLOWANCES) for line in lines]
-    return {name: text for name, text in pairs if " " not in name.replace("Get ", "")}
+    return dict(line.rpartition("| ")[2].split(OF_ALLOWANCES) for line in lines)
 
 
 @pytest.fixture
@@ -77,12 +78,24 @@ def test_both_are_tested_by_id(bench: Bench) -> None:
     assert "all have its fields and no others" in told["Schema"]
 
 
+@pytest.mark.parametrize("way", [{}, {"record_ids": None}], ids=["id", "search"])
+def test_of_two_streams_each_line_says_which_it_is_about(bench: Bench, way: dict[str, Any]) -> None:
+    finished = run_test(bench, STREAM, ALLOWANCES.stream, **way)
+
+    lines = [line for line in finished.stderr.splitlines() if "| tap_nexudus_usage" in line]
+    names = [line.rpartition("| ")[2].partition(":")[0] for line in lines]
+    about = {STREAM, ALLOWANCES.stream}
+    unnamed = [name for name in names if name.partition(" of ")[2] not in about]
+    assert unnamed == ["Login", "Locations", "Throttle", "First run"]
+    assert len(names) == len(set(names)) > 10
+
+
 def test_the_allowances_alone_are_tested_as_thoroughly(bench: Bench) -> None:
     finished = run_test(bench, ALLOWANCES.stream, record_ids=None)
 
     assert finished.code == 0
     assert "Search: allowed; 200 records, 1000 a page" in finished.stderr
-    assert "Bounds: kept, and read in UTC" in finished.stderr
+    assert "Bounds: a search keeps to the times asked for, and reads them in UTC" in finished.stderr
     assert not [call for call in bench.world.calls if call.entity not in {ALLOWANCES, None}]
 
 
@@ -108,6 +121,7 @@ def test_a_role_that_only_the_allowances_lack_is_a_failure_after_all_else_is_tol
     role = ALLOWANCES.list_role if way else ALLOWANCES.read_role
     assert role in finished.last_line
     assert "deselect" in finished.last_line
+    assert "The login works for other calls, so the user lacks the role" in finished.last_line
     assert "set record_ids" not in finished.last_line
     assert run_test(bench, STREAM, **way).code == 0
 
@@ -141,6 +155,27 @@ def test_a_gateway_before_the_allowances_is_a_failure(bench: Bench) -> None:
 
     assert finished.code == 1
     assert f"{ALLOWANCES.stream}: The API fails" in finished.last_line
+
+
+def test_nothing_is_said_after_the_line_that_says_why(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench(20, allowances=20, user=User(roles=frozenset()))
+    Path("catalog.json").write_text(json.dumps(catalog_of(STREAM)), encoding="utf-8")
+    Path("config.json").write_text(json.dumps(bench.settings()), encoding="utf-8")
+    options = ["--config", "config.json", "--catalog", "catalog.json", "--test"]
+
+    finished = subprocess.run(
+        # With warnings, as Meltano has it.
+        [sys.executable, "-W", "once", "-m", "tap_nexudus_usage", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert finished.returncode == 1
+    assert "Nexudus refuses access" in finished.stderr.splitlines()[-1]
 
 
 def test_nothing_personal_is_said_of_the_allowances(bench: Bench) -> None:

@@ -22,12 +22,13 @@ FROM, TO = (f"{end}_{LEDGER.filter('UpdatedOn')}" for end in ("from", "to"))
 
 PLAIN = {
     "Login": "allowed by password; the token lives 7 days, and is renewed in time",
-    "Locations": "the user sees 2; of any other nothing comes, nor an error",
+    "Locations": "the user sees 2; records of those that the user doesn't see don't come, and no "
+    "error says so",
     "Search": "allowed; 300 records, 1000 a page",
     "Order": "sorted by UpdatedOn; dir 0 ascends, as in the newest edition",
     "Stamps": "with Z, 0 to 7 fractional digits; read as UTC, the seventh digit is cut off",
-    "Pages": "page and size are kept",
-    "Bounds": "kept, and read in UTC, as the stamps are",
+    "Pages": "the page asked for comes, and as many records as asked for",
+    "Bounds": "a search keeps to the times asked for, and reads them in UTC, as the stamps are",
     "Get one": "allowed",
     "Get many": "/?id=[] is understood; 200 of 200 Ids came",
     "Schema": "300 records looked at; all have its fields and no others",
@@ -109,10 +110,10 @@ def test_reading_by_id_is_tested_first_where_ids_are_configured(
     [
         ({"dir_reading": "old"}, {"Order": "dir 1 ascends, as in an older edition"}),
         ({"dir_reading": "words"}, {"Order": "dir ascending ascends, as in the oldest edition"}),
-        ({"clock": offset(2)}, {"Bounds": "kept, and read in the clock UTC+02:00"}),
-        ({"clock": offset(-11.5)}, {"Bounds": "kept, and read in the clock UTC-11:30"}),
-        ({"clock": offset(14)}, {"Bounds": "kept, and read in the clock UTC+14:00"}),
-        ({"clock": offset(-14)}, {"Bounds": "kept, and read in the clock UTC-14:00"}),
+        ({"clock": offset(2)}, {"Bounds": "reads them in the clock UTC+02:00"}),
+        ({"clock": offset(-11.5)}, {"Bounds": "reads them in the clock UTC-11:30"}),
+        ({"clock": offset(14)}, {"Bounds": "reads them in the clock UTC+14:00"}),
+        ({"clock": offset(-14)}, {"Bounds": "reads them in the clock UTC-14:00"}),
         (
             {"clock": ZoneInfo("Pacific/Auckland")},
             {"Bounds": "UTC+13:00", "Daylight saving": "an hour behind this one"},
