@@ -16,7 +16,7 @@ pin_each = cd $(1) && for pair in $(2); do \
 	done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-installs test-pythons test-long test-warehouses test-airbyte bench lint format types \
+.PHONY: help demo test test-installs test-pythons test-long test-warehouses test-airbyte bench docs pictures lint format types \
 	wheels audit constraints constraints-warehouses constraints-airbyte clean
 
 help: ## List the commands
@@ -50,6 +50,13 @@ test-airbyte: .venv/installed ## Read with PyAirbyte, and let the CDK's standard
 bench: .venv/bench/installed ## Measure the tap beside a bare script (ten minutes)
 	$(BIN)/python -m bench --python .venv/bench/bin/python \
 		$(if $(REPEAT),--repeat $(REPEAT)) $(if $(ONLY),--only $(ONLY)) $(if $(LONG),--long)
+
+docs: .venv/installed ## Write into docs/first-morning.md what its commands really say
+	DOCUMENTS=write $(BIN)/pytest -m warehouse --numprocesses=0 --timeout=1200 \
+		tests/warehouses/test_first_morning.py
+
+pictures: .venv/installed ## Draw the pictures in docs/pictures and bench
+	$(BIN)/python -m tools.pictures
 
 lint: .venv/installed ## Check style
 	$(BIN)/ruff format --check $(PATHS)
