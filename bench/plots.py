@@ -1,10 +1,12 @@
-"""The two plots."""
+"""The two plots, for light pages and for dark ones; `python -m bench.plots` draws them again."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
@@ -12,6 +14,8 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from bench.allowance import STEP
 from bench.results import Result, Results, Runs
 from bench.workloads import CONTENDERS
+from tools.pictures.palette import PALETTES
+from tools.pictures.plotting import colour
 
 STYLES = dict(zip(CONTENDERS, ("C0", "C2", "C7", "C3"), strict=True))
 
@@ -38,7 +42,8 @@ def plot_time_over_ids(results: Sequence[Result], file: Path) -> None:
             for runs in result.contenders
             if runs.name == name and runs.samples
         ]
-        axes.loglog(*zip(*points, strict=True), "o-", color=STYLES[name], label=name)
+        if points:
+            axes.loglog(*zip(*points, strict=True), "o-", color=STYLES[name], label=name)
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -55,7 +60,7 @@ def plot_allowance(result: Result, file: Path) -> None:
         minutes = [STEP / 60 * step for step in range(len(runs.allowance))]
         shares = [100 * share for share in runs.allowance]
         axes.plot(minutes, shares, color=STYLES[runs.name], label=runs.name)  # type: ignore[index]
-    axes.axhline(100, color="black", linewidth=0.8, linestyle=":", label="allowed")
+    axes.axhline(100, color="0.5", linewidth=0.8, linestyle=":", label="allowed")
     axes.set(
         title=f"Use of the throttle's allowance, {result.records:,} Ids one by one",
         xlabel="time (minutes of the API)",
@@ -78,4 +83,15 @@ def _save(figure: Figure, file: Path) -> None:
     axes.grid(visible=True, alpha=0.3)
     axes.legend(loc="best")
     FigureCanvasAgg(figure)
-    figure.savefig(file, dpi=110)
+    for palette in PALETTES:
+        colour(figure, palette)
+        # Without the version of what drew it, which would make another file of the same plot.
+        figure.savefig(
+            file.with_stem(f"{file.stem}{palette.suffix}"), dpi=110, metadata={"Software": None}
+        )
+
+
+if __name__ == "__main__":
+    FOLDER = Path(__file__).parent
+    RESULTS = json.loads((FOLDER / "results.json").read_text(encoding="utf-8"))
+    plot(msgspec.convert(RESULTS, Results), FOLDER)
