@@ -14,12 +14,15 @@ import walkthrough
 from conftest import Bench
 
 from warehouses.environments import CHECKOUT
-from warehouses.meltano import BIN, SETTINGS, TIMEOUT
+from warehouses.meltano import BIN, SETTINGS
 
 pytestmark = pytest.mark.warehouse
 
 # Found now: each test has an empty HOME.
 UV_CACHE = os.environ.get("UV_CACHE_DIR") or str(Path.home() / ".cache" / "uv")
+
+TIMEOUT = 600.0
+"""Seconds for the commands of one block."""
 
 WRITES = os.environ.get("DOCUMENTS") == "write"
 """Whether the document gets what the commands write, rather than be compared with it."""
