@@ -149,9 +149,11 @@ BAR = re.compile(
 
 
 def test_the_bar_shown_is_what_a_terminal_gets() -> None:
-    now = terminal.unspaced(terminal.screen(runs.progress(100, until="extra_services: ")))
+    written = runs.progress(100, until="extra_services: ")
+    # A slow machine may have come to what is said at the end.
+    now = terminal.unspaced(terminal.screen(written))[:3]
 
-    assert [BAR.fullmatch(line) is not None for line in now] == [False, True, True]
+    assert [BAR.fullmatch(line) is not None for line in now] == [False, True, True], written
     for palette in PALETTES:
         shown = terminal.text_of(drawn("progress", palette))
         assert shown[0] == now[0], STALE
