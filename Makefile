@@ -16,8 +16,8 @@ pin_each = cd $(1) && for pair in $(2); do \
 	done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-installs test-pythons test-long test-warehouses test-airbyte bench docs pictures lint format types \
-	wheels audit constraints constraints-warehouses constraints-airbyte clean
+.PHONY: help demo test test-installs test-pythons test-long test-warehouses test-airbyte bench lint format types \
+	settings wheels audit constraints constraints-warehouses constraints-airbyte clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 25
@@ -71,6 +71,9 @@ format: .venv/installed ## Mend style
 
 types: .venv/installed ## Check types
 	$(BIN)/mypy
+
+settings: .venv/installed ## Write the table in docs/settings.md
+	$(BIN)/python -m tools.settings_table
 
 wheels: .venv/installed ## Check that every supported Python installs from wheels
 	$(BIN)/python -m tools.wheels

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from tap_nexudus_usage.settings.declared import PROPERTIES
 
@@ -19,9 +21,14 @@ def table() -> str:
         kind = " or ".join(schema.get("enum", [])) or schema.get("format", json_type)
         if schema.get("secret"):
             kind += ", secret"
-        default = f"`{schema['default']}`" if "default" in schema else ""
+        default = f"`{_as_written(schema['default'])}`" if "default" in schema else ""
         rows.append(f"| `{name}` | {kind} | {default} | {schema['description']} |")
     return "\n".join(rows) + "\n"
+
+
+def _as_written(value: Any) -> str:
+    """A value as it is written in a configuration, text without its quotes."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def with_table(text: str) -> str:

@@ -58,7 +58,7 @@ def hours_or_zone(value: str) -> tzinfo:
     type=click.Choice(ROLES),
     multiple=True,
     default=ROLES,
-    help="A role the user has; may be repeated.",
+    help="A role the user has, instead of all; may be repeated.",
 )
 @click.option(
     "--get-many-role",
@@ -197,6 +197,18 @@ def main(
       DELETE /control/calls                   forget them; the throttle's allowance is whole again
       GET    /control/calls/each              endpoint, stream and status of each, and its time in
                                               the API's seconds
+
+    With --port 8765 this changes a record, deletes another, and lets three searches fail:
+
+    \b
+      uses=http://127.0.0.1:8765/control/coworker_extra_service_use_histories/records
+      curl -X PATCH -d '{"CreditUsed": 45}' $uses/10282669
+      curl -X DELETE $uses/11235465
+      curl -d '{"endpoints": ["search"], "status": 500, "times": 3}' \\
+        http://127.0.0.1:8765/control/faults
+
+    The user has all roles, or just those that are named: --role CoworkerExtraService-List leaves
+    no other.
 
     What a fault may say is described with `Fault` in tap_nexudus_usage/sandbox/faults.py.
     """  # noqa: D301 - click wants the character, not the two

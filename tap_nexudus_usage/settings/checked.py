@@ -29,7 +29,7 @@ HEADERS = ("access_token", "client_id", "user_agent")
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything a run needs to know, checked. Names, meanings and units as in the README."""
+    """Everything a run needs to know, checked. Names, meanings and units as in docs/settings.md."""
 
     connection: ConnectionOptions
     rules: Rules
