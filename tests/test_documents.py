@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from documents import DOCUMENTS, block, section, text_of
 from importlinter.api import read_configuration
 from jsonschema import Draft7Validator, Draft202012Validator
 from warehouses.recipes import RECIPES
@@ -22,12 +23,12 @@ from bench import summary
 from tap_nexudus_usage.nexudus.entities import ALLOWANCES, ENTITIES, Entity
 from tap_nexudus_usage.settings.declared import PROPERTIES
 from tap_nexudus_usage.singer.tap import TapNexudusUsage
+from tools.settings_table import with_table
 from tools.wheels import supported_pythons
 
 ROOMS = ("nexudus", "reading", "emission", "settings", "run", "airbyte", "singer")
 
 PROJECT = Path(__file__).parents[1]
-README = (PROJECT / "README.md").read_text(encoding="utf-8")
 HUB = Draft7Validator(json.loads((PROJECT / "tests/hub_extractor.schema.json").read_text("utf-8")))
 KINDS = {
     "string": "string",
@@ -208,8 +209,8 @@ def test_every_command_of_make_that_is_told_of_is_there() -> None:
     )
     jobs = read_yaml(".github/workflows/checks.yml")["jobs"].values()
     steps = [step["run"] for job in jobs for step in job["steps"] if "run" in step]
-    documents = [path.read_text(encoding="utf-8") for path in PROJECT.glob("*.md")]
-    told = [*steps, *re.findall(r"`(make [^`]+)`", "\n".join(documents))]
+    texts = "\n".join(map(text_of, DOCUMENTS))
+    told = [*steps, *re.findall(r"`(make [^`]+)`", texts)]
 
     assert len(steps) >= 6
     assert len(told) >= 15
@@ -236,31 +237,28 @@ def test_env_example_names_settings_only(about: dict[str, Any]) -> None:
     assert {name.lower() for name in names} <= about["settings"].keys()
 
 
-def settings_table(about: dict[str, Any]) -> str:
-    """The README's table, from `--about`."""
-    rows = ["| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
-    for name, schema in about["settings"].items():
-        if name not in PROPERTIES:
-            continue
-        (json_type,) = (item for item in schema["type"] if item != "null")
-        kind = " or ".join(schema.get("enum", [])) or schema.get("format", json_type)
-        if schema.get("secret"):
-            kind += ", secret"
-        default = f"`{schema['default']}`" if "default" in schema else ""
-        rows.append(f"| `{name}` | {kind} | {default} | {schema['description']} |")
-    return "\n".join(rows)
+def test_the_table_of_settings_is_up_to_date(about: dict[str, Any]) -> None:
+    text = text_of("docs/settings.md")
+    told = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+
+    assert text == with_table(text), "Run: make settings"
+    assert told == [name for name in about["settings"] if name in PROPERTIES]
+    for name in told:
+        assert about["settings"][name]["description"] in text
 
 
-def test_the_readme_has_the_settings_of_about(about: dict[str, Any]) -> None:
-    table = settings_table(about)
+def test_the_table_of_settings_takes_the_place_of_an_older_one() -> None:
+    text = text_of("docs/settings.md")
+    older = text.replace("| `page_size` |", "| `size_of_page` |")
 
-    assert table in README, f"Put this table into the README:\n{table}"
+    assert older != text
+    assert with_table(older) == text
 
 
-def test_the_readme_explains_every_last_line() -> None:
+def test_troubleshooting_explains_every_last_line() -> None:
     """Each message in the table of troubleshooting is one that the code has."""
-    section = README.partition("## Troubleshooting")[2].partition("\n## ")[0]
-    explained = re.findall(r"^\| `(.+?)…?` \|", section, re.MULTILINE)
+    table = section("docs/troubleshooting.md", "What the last line says")
+    explained = re.findall(r"^\| `(.+?)…?` \|", table, re.MULTILINE)
     code = "".join(
         path.read_text(encoding="utf-8") for path in (PROJECT / "tap_nexudus_usage").rglob("*.py")
     )
@@ -272,60 +270,40 @@ def test_the_readme_explains_every_last_line() -> None:
             assert part.strip() in code, f"No message says: {part}"
 
 
-def named_tests(text: str) -> list[tuple[str, str]]:
-    """The tests that a text names, each a file and a function that are there."""
-    named = re.findall(r"`([\w/]*test_\w+\.py)::(test_\w+)`", text)
-    for file, test in named:
-        assert f"def {test}(" in (PROJECT / "tests" / file).read_text(encoding="utf-8")
-    return named
-
-
-def test_each_guarantee_names_tests_that_exist() -> None:
-    section = README.partition("## Guarantees")[2].partition("\n## ")[0]
-    guarantees = [part for part in section.split("\n- **")[1:] if not part.startswith("Limits")]
-
-    assert len(guarantees) >= 8
-    for guarantee in guarantees:
-        assert named_tests(guarantee), f"No test proves: {guarantee}"
-
-
-def test_each_guarantee_names_a_test_for_either_protocol() -> None:
-    section = README.partition("\n### For either protocol")[2].partition("\n## ")[0]
-    head, _, *rows = (line for line in section.splitlines() if line.startswith("|"))
-
-    assert [cell.strip() for cell in head.split("|")] == ["", "", "Singer", "Airbyte", ""]
-    assert len(rows) >= 12
-    for row in rows:
-        _, guarantee, by_singer, by_airbyte, _ = row.split("|")
-        assert named_tests(by_singer), f"No test proves for Singer: {guarantee}"
-        of_airbyte = {file for file, _ in named_tests(by_airbyte)}
-        both = {"test_faults.py"}
-        assert of_airbyte, f"No test proves for Airbyte: {guarantee}"
-        assert all(file in both or file.startswith("airbyte/") for file in of_airbyte)
-
-
-def test_what_is_promised_about_secrets_names_tests_that_exist() -> None:
-    assert named_tests((PROJECT / "SECURITY.md").read_text(encoding="utf-8"))
-
-
-def test_the_figures_in_the_readme_are_the_benchs() -> None:
-    section = README.partition("## Speed")[2].partition("\n## ")[0]
-    # Another test compares the table that is written there.
-    section = section.partition(summary.BEGIN)[0] + section.partition(summary.END)[2]
-    rows = [line for line in section.splitlines() if line.startswith("|")]
+def test_the_figures_of_performance_are_the_benchs() -> None:
+    text = text_of("docs/performance.md")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
     results = (PROJECT / "bench/results.md").read_text(encoding="utf-8").splitlines()
     machine = json.loads((PROJECT / "bench/results.json").read_text(encoding="utf-8"))["machine"]
 
     assert len(rows) > 10
     assert set(rows) <= set(results)
-    assert date.fromisoformat(machine["date"]).strftime("%-d %B %Y") in " ".join(section.split())
-    assert machine["cpu"] in section
+    assert date.fromisoformat(machine["date"]).strftime("%-d %B %Y") in " ".join(text.split())
+    assert machine["cpu"] in text
 
 
-def test_the_state_in_the_readme_is_json() -> None:
-    (block,) = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
+def test_the_state_shown_is_json() -> None:
+    state = json.loads(block("docs/reading.md", "json"))
 
-    assert "emitted" in json.loads(block)["bookmarks"]["coworker_extra_service_use_histories"]
+    assert "emitted" in state["bookmarks"]["coworker_extra_service_use_histories"]
+
+
+def test_the_readme_shows_the_columns_of_the_demo() -> None:
+    demo = (PROJECT / "demo/demo.py").read_text(encoding="utf-8")
+    _, head, *_ = block("README.md", "text").splitlines()
+    columns = head.strip("│").replace(" ", "").split("│")
+
+    assert len(columns) == 6
+    for name in columns:
+        assert re.search(rf'\bAS "?{name}\b', demo) or f"GROUP BY {name}" in demo
+
+
+def test_the_addresses_to_replace_on_publishing_are_one(hub_yml: dict[str, Any]) -> None:
+    pyproject = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
+
+    addresses = re.findall(r"https://[^/\s]+/REPLACE-ON-PUBLISHING/[\w-]+", pyproject)
+    assert len(addresses) == 5
+    assert {*addresses} == {hub_yml["repo"]}
 
 
 def test_the_changelog_has_this_version() -> None:
@@ -428,26 +406,6 @@ def test_a_record_is_drawn_to_go_from_each_room_to_one_that_knows_it() -> None:
     assert floors == sorted(floors, reverse=True)
 
 
-def test_links_within_the_project_lead_somewhere() -> None:
-    for document in [
-        *PROJECT.glob("*.md"),
-        *PROJECT.glob("docs/*.md"),
-        *PROJECT.glob("examples/*/*.md"),
-    ]:
-        text = document.read_text(encoding="utf-8")
-        for path, _, anchor in (
-            link.partition("#") for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text)
-        ):
-            target = document.parent / path if path else document
-            assert target.exists(), f"{document.name} links to {path}"
-            if anchor:
-                headings = re.findall(
-                    r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE
-                )
-                anchors = (re.sub(r"[^\w -]", "", heading.lower()) for heading in headings)
-                assert anchor in {heading.replace(" ", "-") for heading in anchors}
-
-
 @pytest.mark.parametrize("room", ROOMS)
 def test_others_use_of_a_room_what_it_offers(room: str) -> None:
     package = PROJECT / "tap_nexudus_usage"
@@ -466,8 +424,8 @@ def test_others_use_of_a_room_what_it_offers(room: str) -> None:
     assert sorted(used) == ([] if offered == "nothing" else offered.split(", "))
 
 
-def test_the_readme_names_the_streams_of_discovery() -> None:
-    section = README.partition("## What lands")[2].partition("\n## ")[0]
+def test_the_streams_told_are_those_of_discovery() -> None:
+    told = section("docs/reading.md", "The two streams")
     streams = json.loads(TapNexudusUsage(validate_config=False).catalog_json_text)["streams"]
 
     assert [stream["tap_stream_id"] for stream in streams] == [e.stream for e in ENTITIES]
@@ -477,56 +435,78 @@ def test_the_readme_names_the_streams_of_discovery() -> None:
         (root,) = (m["metadata"] for m in stream["metadata"] if not m["breadcrumb"])
         selected = "yes" if root["selected-by-default"] else "no"
         row = rf"^\| `{entity.stream}`.* \| `{entity.name}` \| {selected} \|"
-        assert re.search(row, section, re.MULTILINE)
-    assert "primary key `Id` and replication key `UpdatedOn`" in section
+        assert re.search(row, told, re.MULTILINE)
+    assert "primary key `Id` and replication key `UpdatedOn`" in told
 
 
-def test_the_readme_explains_fields_that_allowances_have() -> None:
-    table = README.partition("| field | meaning |")[2].partition("\n\n")[0]
-    rows = [line.split("|") for line in table.splitlines()[2:]]
-    fields = {name for row in rows for name in re.findall(r"`(\w+)`", row[1])}
-
-    assert len(fields) > 10
-    assert fields <= ALLOWANCES.schema()["properties"].keys()
+def test_the_readme_explains_columns_that_land() -> None:
+    _, *tables = section("README.md", "What lands").split("\n| the ")
     units = re.findall(
         r"\d [a-z-]+", ALLOWANCES.schema()["properties"]["ChargePeriod"]["description"]
     )
+
+    assert len(tables) == len(ENTITIES)
+    for entity, table in zip(ENTITIES, tables, strict=True):
+        head, _, *rows = table.partition("\n\n")[0].splitlines()
+        fields = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+        assert f"`{entity.stream}`" in head
+        assert len(fields) > 5
+        assert fields <= entity.schema()["properties"].keys()
     assert len(units) == 6
     for unit in units:
-        assert unit in table
+        assert unit in tables[-1]
 
 
-def test_the_readme_names_the_roles() -> None:
-    section = README.partition("## By search or by Id")[2].partition("\n## ")[0]
+def test_the_roles_are_told() -> None:
+    told = section("docs/reading.md", "By search or by Id")
 
     for entity in ENTITIES:
-        assert f"`{entity.read_role}`" in section
-        assert f"`{entity.list_role}`" in section
+        assert f"`{entity.read_role}`" in told
+        assert f"`{entity.list_role}`" in told
+
+
+def readmes_extractor() -> dict[str, Any]:
+    """The extractor that the README has for a meltano.yml."""
+    (told,) = yaml.safe_load(block("README.md", "yaml"))["plugins"]["extractors"]
+    return dict(told)
+
+
+@pytest.fixture
+def selections(hub_yml: dict[str, Any]) -> list[list[str]]:
+    """What is told to select: by the README, and by the Hub's definition."""
+    (shown,) = re.findall(r"```yaml\n(\s*select:.*?)```", hub_yml["settings_preamble"], re.DOTALL)
+    return [readmes_extractor()["select"], yaml.safe_load(shown)["select"]]
 
 
 @pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.stream)
-@pytest.mark.parametrize("document", ["README.md", "plugins/extractors/tap-nexudus-usage.yml"])
 def test_what_holds_personal_data_is_left_out_by_what_is_told(
-    entity: Entity, document: str
+    entity: Entity, selections: list[list[str]]
 ) -> None:
-    text = (PROJECT / document).read_text(encoding="utf-8")
-    (block,) = re.findall(r"```yaml\n(\s*select:.*?)```", text, re.DOTALL)
-    patterns = yaml.safe_load(block)["select"]
     fields = [f"{entity.stream}.{name}" for name in entity.schema()["properties"]]
-    left_out = {
-        name.partition(".")[2]
-        for name in fields
-        if any(fnmatchcase(f"!{name}", pattern) for pattern in patterns)
-    }
-
-    assert f"{entity.stream}.*" in patterns
-    assert left_out == entity.personal_fields
+    for patterns in selections:
+        left_out = {
+            name.partition(".")[2]
+            for name in fields
+            if any(fnmatchcase(f"!{name}", pattern) for pattern in patterns)
+        }
+        assert f"{entity.stream}.*" in patterns
+        assert left_out == entity.personal_fields
 
 
 def test_meltano_yml_shows_the_same(extractor: dict[str, Any]) -> None:
     text = (PROJECT / "meltano.yml").read_text(encoding="utf-8")
     shown = re.findall(r"^    # - (\S+)$", text, re.MULTILINE)
-    (block,) = re.findall(r"```yaml\n(select:.*?)```", README, re.DOTALL)
 
     patterns = [*extractor["select"], *(yaml.safe_load(pattern) for pattern in shown)]
-    assert patterns == yaml.safe_load(block)["select"]
+    assert patterns == readmes_extractor()["select"]
+
+
+def test_the_readmes_extractor_is_meltano_ymls_in_short(extractor: dict[str, Any]) -> None:
+    told = readmes_extractor()
+
+    assert {*told["capabilities"]} <= {*extractor["capabilities"]}
+    declared = {setting["name"]: setting for setting in extractor["settings"]}
+    for setting in told["settings"]:
+        assert setting.items() <= declared[setting["name"]].items()
+    for name in ("name", "namespace", "executable"):
+        assert told[name] == extractor[name]

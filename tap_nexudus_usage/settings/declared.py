@@ -1,4 +1,4 @@
-"""The settings, declared once: Singer's config, `--about` and the table in docs/settings.md come from this."""
+"""The settings, declared once: Singer's config, `--about` and docs/settings.md come from this."""
 
 from __future__ import annotations
 

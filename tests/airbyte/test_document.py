@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import documents
 import pytest
 from jsonschema import Draft7Validator
 
@@ -21,14 +22,13 @@ from tap_nexudus_usage.nexudus.entities import ENTITIES
 from tap_nexudus_usage.settings.loading import load
 
 PROJECT = Path(__file__).parents[2]
-TEXT = (PROJECT / "docs/airbyte.md").read_text(encoding="utf-8")
-README = (PROJECT / "README.md").read_text(encoding="utf-8")
-EXAMPLES = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)]
+DOCUMENT = "docs/airbyte.md"
+EXAMPLES = [json.loads(shown.text) for shown in documents.blocks(DOCUMENT, "json")]
 CONFIGS = [example for example in EXAMPLES if "credentials" in example]
 
 
 def section(title: str) -> str:
-    return TEXT.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    return documents.section(DOCUMENT, title)
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config["credentials"]["auth_type"])
@@ -81,7 +81,7 @@ def test_the_messages_explained_are_the_sources() -> None:
 
 
 def test_the_commands_bring_everything_and_then_nothing(tmp_path: Path) -> None:
-    (block,) = re.findall(r"```sh\n(nexudus-sandbox .*?)```", TEXT, re.DOTALL)
+    block = documents.block(DOCUMENT, "sh", "nexudus-sandbox")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     block = block.replace("8765", str(port)) + "\nkill %1\n"
@@ -107,9 +107,16 @@ def test_the_commands_bring_everything_and_then_nothing(tmp_path: Path) -> None:
 
 def test_the_script_for_pyairbyte_configures_what_the_form_asks_for() -> None:
     """It is run with PyAirbyte by `make test-airbyte`."""
-    (script,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    script = documents.block("README.md", "python")
     names = {node.value for node in ast.walk(ast.parse(script)) if isinstance(node, ast.Constant)}
 
     needed = {"credentials", "auth_type", "password", "username", "api_url"}
     assert needed <= names
     assert len([line for line in script.splitlines() if line]) == 10
+
+
+def test_what_is_told_to_install_is_what_is_tested() -> None:
+    pins = (PROJECT / "tests/airbyte/clients/environments/pyairbyte.in").read_text("utf-8")
+    _, command = documents.block(DOCUMENT, "sh", "pip install airbyte").splitlines()
+
+    assert command.split()[-1] in re.findall(r"^[\w-]+", pins, re.MULTILINE)

@@ -21,6 +21,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import yaml
 from conftest import Bench
+from documents import block
 
 from airbyte.conversation import READ, Said, Source, parsed
 from tap_nexudus_usage.airbyte import spec
@@ -260,6 +261,15 @@ def test_the_metadata_says_what_package_and_spec_say() -> None:
     assert metadata["suggestedStreams"] == {"streams": by_default}
     host = str(PROPERTIES["api_url"]["default"]).removeprefix("https://")
     assert metadata["allowedHosts"] == {"hosts": [host, "${api_url}"]}
+
+
+def test_the_command_told_builds_this_version() -> None:
+    build, push = block("docs/airbyte.md", "sh", "docker build").splitlines()
+    image = f"/{NAME}:{version('tap-nexudus-usage')}"
+
+    assert build.endswith(f"{image} .")
+    assert push.endswith(image)
+    assert build.split()[-2] == push.split()[-1]
 
 
 def test_the_icon_is_a_drawing_and_nothing_else() -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
+import documents
 import yaml
 
 from tap_nexudus_usage.nexudus.entities import ALLOWANCES, ENTITIES, LEDGER, Entity
-from warehouses.environments import CHECKOUT
 
-DOCUMENT = (CHECKOUT / "docs" / "recipes.md").read_text(encoding="utf-8")
+DOCUMENT = "docs/recipes.md"
 NAMES = {
     "postgres": "PostgreSQL",
     "duckdb": "DuckDB",
@@ -35,14 +34,10 @@ class Recipe:
         return dict(self.loader["config"])
 
 
-def section(title: str) -> str:
-    """The text under a heading."""
-    return DOCUMENT.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
-
-
 def blocks(title: str, language: str) -> list[str]:
     """The blocks of code in this language under a heading."""
-    return re.findall(rf"```{language}\n(.*?)```", section(title), re.DOTALL)
+    under = documents.section(DOCUMENT, title)
+    return [block.text for block in documents.blocks(DOCUMENT, language) if block.text in under]
 
 
 def block(title: str, language: str) -> str:
@@ -70,11 +65,15 @@ def _columns(text: str) -> dict[str, dict[str, str]]:
 RECIPES = {engine: _recipe(title) for engine, title in NAMES.items()}
 CREDITS = block("Credits used per month and room", "sql")
 BY_CUSTOMER = block("Credits used per customer, kind and month", "sql")
-SELECTED: list[str] = yaml.safe_load(block("The allowances", "yaml"))["select"]
+(_EXTRACTOR,) = yaml.safe_load(documents.block("README.md", "yaml"))["plugins"]["extractors"]
+SELECTED: list[str] = _EXTRACTOR["select"]
+"""Both streams, as the README says."""
 COLUMNS = {
     entity: _columns(text)
     for entity, text in zip(
-        ENTITIES, section("Columns and their types").split("\n### ")[1:], strict=True
+        ENTITIES,
+        documents.section(DOCUMENT, "Columns and their types").split("\n### ")[1:],
+        strict=True,
     )
 }
 """Types by column, by engine, of each entity."""

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
+import documents
 import yaml
 
 from warehouses.environments import CHECKOUT, environment
 from warehouses.meltano import BIN, TAP, Project, definition_of
 from warehouses.warehouse import Warehouse
 
-SCALING = (CHECKOUT / "docs" / "scaling.md").read_text(encoding="utf-8")
-
 
 def blocks(language: str) -> list[str]:
     """The document's blocks of code in a language."""
-    return re.findall(rf"```{language}\n(.*?)```", SCALING, re.DOTALL)
+    return [block.text for block in documents.blocks("docs/scaling.md", language)]
 
 
 def make_project(folder: Path, warehouse: Warehouse) -> Project:

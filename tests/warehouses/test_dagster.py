@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Bench
+from documents import block
 from outcomes import STREAM
 
 from tap_nexudus_usage.sandbox.faults import Fault
@@ -26,9 +26,7 @@ from warehouses.warehouse import Warehouse
 pytestmark = pytest.mark.warehouse
 
 EXAMPLE = CHECKOUT / "examples" / "dagster"
-(COMMAND,) = re.findall(
-    r"```sh\n(dg launch .*?)```", (EXAMPLE / "README.md").read_text("utf-8"), re.DOTALL
-)
+COMMAND = block("examples/dagster/README.md", "sh", "dg launch")
 
 
 @dataclass

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import Bench
+from documents import block, section
 from outcomes import STREAM, Finished
 
 from tap_nexudus_usage.nexudus.entities import ENTITIES, LEDGER, Entity
@@ -173,17 +174,15 @@ def test_the_catalog_is_the_taps(project: Project) -> None:
         assert not selected or all(entry["metadata"]["selected"] for entry in stream["metadata"])
 
 
-def told_in_the_readme(text: str) -> dict[str, Any]:
-    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
-    (block,) = (block for block in blocks if text in block)
-    return dict(yaml.safe_load(block))
+def told(document: str, containing: str) -> dict[str, Any]:
+    """What a document says about the extractor."""
+    return dict(yaml.safe_load(block(document, "yaml", containing)))
 
 
 def test_a_deselected_field_is_not_loaded(project: Project, load_into: Load) -> None:
     warehouse = load_into("jsonl")
 
-    project.in_environment("selecting", **told_in_the_readme("select:")).run(TAP, "target-jsonl")
+    project.in_environment("selecting", select=SELECTED).run(TAP, "target-jsonl")
 
     rows = warehouse.rows()
     assert len(rows) == 20
@@ -222,14 +221,12 @@ def test_both_streams_are_loaded_without_personal_data(
     assert answers.by_customer == expect(bench, tables, warehouse).by_customer
 
 
-def test_the_readme_selects_what_the_recipes_do() -> None:
-    assert told_in_the_readme("- coworker_extra_services.*") == {"select": SELECTED}
-
-
 def test_a_stream_map_hashes_a_field(project: Project, bench: Bench, load_into: Load) -> None:
     warehouse = load_into("jsonl")
 
-    project.in_environment("hashing", **told_in_the_readme("stream_maps:")).run(TAP, "target-jsonl")
+    project.in_environment("hashing", **told("docs/warehouses.md", "stream_maps:")).run(
+        TAP, "target-jsonl"
+    )
 
     hashed = {row["Id"]: row["UpdatedBy"] for row in warehouse.rows()}
     for record_id in bench.ledger:
@@ -240,7 +237,9 @@ def test_a_stream_map_hashes_a_field(project: Project, bench: Bench, load_into: 
 
 
 def test_a_full_table_tells_which_version_is_complete(project: Project, bench: Bench) -> None:
-    full_table = project.in_environment("full-table", **told_in_the_readme("replication-method:"))
+    full_table = project.in_environment(
+        "full-table", **told("docs/reading.md", "replication-method:")
+    )
 
     finished = full_table.meltano("invoke", TAP)
 
@@ -297,12 +296,12 @@ def dotenv(project: Project) -> Iterator[Path]:
     path.unlink(missing_ok=True)
 
 
-def test_as_many_ids_as_the_readme_says_fit_into_a_variable(
+def test_as_many_ids_as_is_told_fit_into_a_variable(
     project: Project, make_bench: Callable[..., Bench], dotenv: Path
 ) -> None:
-    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
     ((fit, too_many),) = re.findall(
-        r"(\d+),000 Ids of eight digits\s+went\s+through,\s+with (\d+),000", readme
+        r"(\d+),000 Ids of eight digits went through, with (\d+),000",
+        " ".join(section("docs/settings.md", "Ids").split()),
     )
     bench = make_bench(int(fit) * 1_000)
     project.configure(TAP, bench.settings(record_ids=None))

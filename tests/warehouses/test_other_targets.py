@@ -1,4 +1,4 @@
-"""Targets that people use beside the five do what the README's table says."""
+"""Targets that people use beside the five do what docs/warehouses.md says."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import subprocess
 import time
@@ -13,8 +12,8 @@ from typing import Any
 
 import pytest
 from conftest import SEED, Bench
+from documents import block
 from outcomes import STREAM
-from warehouses.environments import CHECKOUT
 
 from airbyte.clients.pyairbyte import BOTH, Answer, Connection, PyAirbyte
 from airbyte.conversation import CURSOR, DELETED, Source
@@ -409,8 +408,7 @@ def test_difficult_content_arrives_as_it_is(
 def test_the_script_in_the_readme_reads_both_streams(
     bench: Bench, client: PyAirbyte, tmp_path: Path
 ) -> None:
-    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
-    (script,) = re.findall(r"^```python\n(import os\n.*?)^```", readme, re.DOTALL | re.MULTILINE)
+    script = block("README.md", "python")
     connection = Connection(client, Source(bench), tmp_path, cache="usage.duckdb")
     (tmp_path / "script.py").write_text(script, encoding="utf-8")
     variables = client.variables
