@@ -474,7 +474,7 @@ def readmes_extractor() -> dict[str, Any]:
 @pytest.fixture
 def selections(hub_yml: dict[str, Any]) -> list[list[str]]:
     """What is told to select: by the README, and by the Hub's definition."""
-    (shown,) = re.findall(r"```yaml\n(\s*select:.*?)```", hub_yml["settings_preamble"], re.DOTALL)
+    (shown,) = re.findall(r"```yaml\n(\s*select:.*?)```", hub_yml["usage"], re.DOTALL)
     return [readmes_extractor()["select"], yaml.safe_load(shown)["select"]]
 
 
