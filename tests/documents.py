@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -37,9 +37,14 @@ def text_of(document: str) -> str:
     return (PROJECT / document).read_text(encoding="utf-8")
 
 
+def parsed(text: str) -> list[Token]:
+    """Markdown with tables, in its parts."""
+    return MarkdownIt("commonmark").enable("table").parse(text)
+
+
 @cache
 def _tokens(document: str) -> list[Token]:
-    return MarkdownIt("commonmark").enable("table").parse(text_of(document))
+    return parsed(text_of(document))
 
 
 def blocks(document: str, language: str | None = None, containing: str = "") -> list[Block]:
@@ -87,9 +92,14 @@ def section(document: str, title: str) -> str:
     return rest[: end.start()] if end else rest
 
 
-def links(document: str) -> Iterator[tuple[str, str]]:
+def links(document: str) -> list[tuple[str, str]]:
     """The text and the target of each link and picture."""
-    for token in _tokens(document):
+    return [*links_in(_tokens(document))]
+
+
+def links_in(tokens: Iterable[Token]) -> Iterator[tuple[str, str]]:
+    """The same of what was parsed."""
+    for token in tokens:
         for target in re.findall(r'(?:src|srcset|href)="([^"]+)"', _html(token)):
             yield "", target
         children = token.children or []

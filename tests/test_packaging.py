@@ -8,10 +8,13 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from email import message_from_bytes
+from email.policy import default
 from pathlib import Path
 
 import pytest
 from conftest import Bench
+from documents import DOCUMENTS, links, links_in, parsed
 
 from tap_nexudus_usage.nexudus.entities import ENTITIES
 
@@ -50,6 +53,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with tarfile.open(sdist) as archive:
         names = archive.getnames()
         assert all(any(name.endswith(schema) for name in names) for schema in SCHEMAS)
+        shipped = {name.partition("/")[2] for name in names}
+        assert {*DOCUMENTS} <= shipped
     run(*build, "--wheel", "--out-dir", folder, sdist, cwd=folder)
     (built,) = folder.glob("*.whl")
     return built
@@ -82,6 +87,25 @@ def test_the_wheel_holds_the_schema_and_no_tests(wheel: Path) -> None:
 
     assert {f"tap_nexudus_usage/{schema}" for schema in SCHEMAS} <= {*names}
     assert not [name for name in names if name.startswith(("tests", "demo", "schemas"))]
+
+
+@pytest.mark.install
+def test_what_pypi_shows_leads_into_the_repository(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = message_from_bytes(archive.read(name), policy=default)
+    repository = metadata["Project-URL"].partition(", ")[2].partition("/blob/")[0]
+    shown = [target for _, target in links_in(parsed(metadata.get_content()))]
+    here = [target for _, target in links("README.md")]
+
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert len(shown) == len(here) > 30
+    for target, own in zip(shown, here, strict=True):
+        if "://" in own:
+            assert target == own
+        else:
+            kind = "raw" if own.endswith(".svg") else "blob"
+            assert target == f"{repository}/{kind}/main/{own}"
 
 
 @pytest.mark.install

@@ -207,8 +207,10 @@ def main(
       curl -d '{"endpoints": ["search"], "status": 500, "times": 3}' \\
         http://127.0.0.1:8765/control/faults
 
-    The user has all roles, or just those that are named: --role CoworkerExtraService-List leaves
-    no other.
+    The user has all roles, or just those that are named:
+
+    \b
+      --role CoworkerExtraService-List        this one and no other
 
     What a fault may say is described with `Fault` in tap_nexudus_usage/sandbox/faults.py.
     """  # noqa: D301 - click wants the character, not the two

@@ -4,6 +4,7 @@ line."""
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,16 +25,23 @@ UPDATED_ON = LEDGER.filter("UpdatedOn")
 
 
 @contextlib.contextmanager
-def serving(*options: str) -> Iterator[Callable[..., requests.Response]]:
-    """A sandbox with these options, to get paths from."""
+def started(*options: str) -> Iterator[str]:
+    """The address of a sandbox with these options."""
     command = [COMMAND, "--records", "30", "--no-throttle", "--stop-after", "60", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().split()[-1]
         try:
-            yield get_from(url)
+            yield url
         finally:
             process.terminate()
+
+
+@contextlib.contextmanager
+def serving(*options: str) -> Iterator[Callable[..., requests.Response]]:
+    """A sandbox with these options, to get paths from."""
+    with started(*options) as url:
+        yield get_from(url)
 
 
 def get_from(url: str) -> Callable[..., requests.Response]:
@@ -143,3 +151,38 @@ def test_a_zone_keeps_daylight_saving(make_bench: Callable[..., Bench]) -> None:
 
     assert [count("2025-01-15T10:30"), count("2025-01-15T10:31")] == [2, 1]
     assert [count("2025-07-15T11:30"), count("2025-07-15T11:31")] == [1, 0]
+
+
+def helped() -> str:
+    finished = subprocess.run(
+        [COMMAND, "--help"], capture_output=True, text=True, check=True, timeout=60
+    )
+    return finished.stdout
+
+
+def test_the_help_steers_it() -> None:
+    script = helped().partition("fail:\n")[2].partition("  The user")[0]
+    with started("--records=50") as url:
+        records = f"{url}/control/coworker_extra_service_use_histories/records"
+        before = {record["Id"]: record for record in requests.get(records, timeout=10).json()}
+        subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script.replace("http://127.0.0.1:8765", url)],  # noqa: S607
+            capture_output=True,
+            check=True,
+            timeout=60,
+        )
+        after = {record["Id"]: record for record in requests.get(records, timeout=10).json()}
+        get = get_from(url)
+        statuses = [get("?size=1").status_code for _ in range(4)]
+
+    changed = {record_id for record_id in after if after[record_id] != before[record_id]}
+    assert len(before.keys() - after.keys()) == 1
+    assert {after[record_id]["CreditUsed"] for record_id in changed} == {45}
+    assert statuses == [500, 500, 500, 200]
+
+
+def test_the_help_says_that_a_role_leaves_no_other() -> None:
+    (option,) = re.findall(r"--role (\S+) +this one and no other", helped())
+    with serving(f"--role={option}") as get:
+        assert get("?size=1", ALLOWANCES).status_code == 200
+        assert get("?size=1", LEDGER).status_code == 401
