@@ -15,12 +15,13 @@ AIRBYTE = "airbyte/test_document.py::"
 MELTANO = "warehouses/test_meltano.py::"
 SCALING = "warehouses/test_scaling.py::"
 SHARDS = SCALING + "test_shards_of_one_account_are_loaded_at_once_each_with_its_own_state"
+MORNING = "warehouses/test_first_morning.py::test_what_the_first_morning_shows_is_what_happens"
 WAREHOUSES = "warehouses/test_warehouses.py::test_the_recipe_answers_what_the_records_say"
 
 
 @dataclass(frozen=True)
 class Told:
-    """A kind of block, known by a text that it has in it.
+    """A kind of block, known by a text that it has in it; the first in the list counts.
 
     Attributes:
         test: runs the block as it stands or, where it can't be run, looks at what it can.
@@ -93,6 +94,16 @@ TOLD = [
         AIRBYTE + "test_the_configurations_fit_the_form_and_are_understood",
     ),
     Told("docs/airbyte.md", "json", '"STREAM"', AIRBYTE + "test_the_state_shown_is_understood"),
+    Told("docs/first-morning.md", "sh", "", MORNING),
+    Told("docs/first-morning.md", "text", "30 5 * * *", MORNING, "it is a line for cron"),
+    Told(
+        "docs/first-morning.md",
+        "text",
+        "nexudus-sandbox",
+        MORNING,
+        "the tests have a sandbox of their own",
+    ),
+    Told("docs/first-morning.md", "text", "", MORNING),
     Told("docs/reading.md", "json", "bookmarks", DOCUMENTS + "test_the_state_shown_is_json"),
     Told(
         "docs/reading.md",
@@ -157,6 +168,11 @@ TOLD = [
         "warehouses/test_dagster.py::test_accounts_are_loaded_at_once_and_a_login_that_fails_is_tried_again",
     ),
 ]
+
+
+def told_of(block: Block) -> Told | None:
+    """The first that the block is of."""
+    return next((told for told in TOLD if told.is_of(block)), None)
 
 
 def reads(test: str, document: str) -> bool:
