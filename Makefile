@@ -16,8 +16,8 @@ pin_each = cd $(1) && for pair in $(2); do \
 	done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-installs test-pythons test-long test-warehouses test-airbyte bench lint format types \
-	settings wheels audit constraints constraints-warehouses constraints-airbyte clean
+.PHONY: help demo test test-installs test-pythons test-long test-warehouses test-airbyte bench docs pictures \
+	settings lint format types wheels audit constraints constraints-warehouses constraints-airbyte clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 25
