@@ -30,9 +30,9 @@ class Entity(NamedTuple):
     stream: str
     path: str
 
-    def search(self, since: str) -> str:
+    def search(self, since: str, page: int = 1) -> str:
         """What to get: a page of all that was updated since a minute."""
-        search = f"{self.path}?page=1&size=1000&orderBy=UpdatedOn&dir=0"
+        search = f"{self.path}?page={page}&size=1000&orderBy=UpdatedOn&dir=0"
         return f"{search}&from_{self.name}_UpdatedOn={since}"
 
 
@@ -132,11 +132,13 @@ def by_id(api: Api, entity: Entity, ids: list[int], batch_size: int) -> Iterator
 
 def by_search(api: Api, entity: Entity, since: str) -> Iterator[dict[str, Any]]:
     """All records updated since a minute; some come twice. One page is fetched ahead."""
+    number = 1
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(api.get, entity.search(since))
         while (page := future.result(600))["HasNextPage"]:
             last = minute(page["Records"][-1])
-            future = pool.submit(api.get, entity.search(last))
+            since, number = last, number + 1 if last == since else 1
+            future = pool.submit(api.get, entity.search(since, number))
             yield from page["Records"]
         yield from page["Records"]
 

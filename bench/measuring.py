@@ -48,6 +48,7 @@ class Arena:
             calls=calls["all"],
             throttled=calls["throttled"],
             state=len(states),
+            last_state=len(states.splitlines()[-1]),
         )
         return sample if self.workload.time_scale is None else self._with_pace(sample)
 
@@ -162,9 +163,7 @@ def measure(workload: Workload, *, python: str, repeat: int, folder: Path) -> Re
         states: dict[Contender, Path | None] = dict.fromkeys(running)
         if workload.changes is not None:
             states = {contender: arena.first_state(contender, expected) for contender in running}
-            changed = ids[:: len(ids) // max(workload.changes, 1)][: workload.changes]
-            records = [server.change(record_id, CreditUsed=999) for record_id in changed]
-            expected = {LEDGER.stream: expect(LEDGER, records)}
+            expected = {LEDGER.stream: expect(LEDGER, _changed(workload.changes, server, ids))}
         for _ in range(1 if workload.once else repeat):
             for contender in running:
                 runs[contender].samples.append(arena.run(contender, expected, states[contender]))
@@ -177,6 +176,15 @@ def measure(workload: Workload, *, python: str, repeat: int, folder: Path) -> Re
             share = seconds / runs["floor"].median.wall
             result.sandbox = Alone(calls / seconds, workload.records / seconds, share)
     return result
+
+
+def _changed(count: int, server: Server, ids: Sequence[int]) -> Sequence[bytes]:
+    """Change so many records; what they are then."""
+    if count == len(ids):
+        server.change_all()
+        return server.records(LEDGER)
+    chosen = ids[:: len(ids) // max(count, 1)][:count]
+    return [server.change(record_id, CreditUsed=999) for record_id in chosen]
 
 
 def _all(workload: Workload, server: Server) -> Expected:

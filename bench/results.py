@@ -27,6 +27,7 @@ class Sample:
         peak: MiB of memory, at the most.
         calls: to the API, the login's and those throttled among them.
         state: bytes of all STATE lines together.
+        last_state: bytes of the last of them.
         limit_share: of the wall time, what the published limits would take for as many calls, were
             there nothing else; 0 without throttle.
         pace: the API's seconds from the first call let through to the last; 0 without throttle.
@@ -39,6 +40,7 @@ class Sample:
     calls: float = 0
     throttled: float = 0
     state: float = 0
+    last_state: float = 0
     limit_share: float = 0
     pace: float = 0
     least_pace: float = 0

@@ -40,6 +40,10 @@ class Server:
         """Change a record of the ledger; its JSON as it is now."""
         return self._call("PATCH", f"{_path(LEDGER)}/{record_id}", json.dumps(fields).encode())
 
+    def change_all(self) -> None:
+        """Stamp all records of the ledger anew, within the last hour."""
+        self._call("PATCH", _path(LEDGER), json.dumps({"seconds": 3_600}).encode())
+
     def named(self) -> dict[int, int]:
         """By the Id of each record of the ledger, that of the allowance that it names."""
         ledger = map(msgspec.json.decode, self.records(LEDGER))

@@ -17,6 +17,7 @@ HEAD = (
     "calls",
     "throttled",
     "STATE (bytes)",
+    "the last",
     "wall / floor",
     "CPU / floor",
 )
@@ -82,6 +83,7 @@ def contender_row(result: Result, runs: Runs) -> list[str]:
     if not runs.samples:
         return [result.name, f"{runs.name}: {runs.why_none}", *["—"] * (len(HEAD) - 2)]
     median = runs.median
+    counts = (median.calls, median.throttled, median.state, median.last_state)
     return [
         result.name,
         runs.name,
@@ -89,7 +91,7 @@ def contender_row(result: Result, runs: Runs) -> list[str]:
         f"{median.wall:.2f}",
         f"{median.cpu:.2f}",
         f"{median.peak:.0f}",
-        *(f"{value:,.0f}" for value in (median.calls, median.throttled, median.state)),
+        *(f"{value:,.0f}" for value in counts),
         *(f"{runs.ratios[name]:.2f}" for name in ("wall", "cpu")),
     ]
 

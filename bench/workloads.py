@@ -26,7 +26,8 @@ class Workload:
         batch_size: Ids for each call; 1 means "get one".
         latency: seconds before each answer.
         time_scale: how long a second of the throttle lasts, in seconds; None: no throttle.
-        changes: read once, unmeasured; change so many records; then measure reading again.
+        changes: read once, unmeasured; change so many records; then measure reading again. All of
+            them are changed as a bulk change does, stamped within an hour.
         once: measured once only, since the throttle takes all of the time, and much of it.
         long: takes minutes, so only where it is asked for.
     """
@@ -81,6 +82,7 @@ ALL: Sequence[Workload] = (
     Workload("by-id-200000", 200_000, long=True),
     Workload("search-50000", 50_000, "search"),
     Workload("search-500000", 500_000, "search", long=True),
+    Workload("bulk-change-500000", 500_000, "search", changes=500_000, long=True),
     Workload("rerun-by-id-20000-unchanged", 20_000, changes=0),
     Workload("rerun-by-id-20000-10-changed", 20_000, changes=10),
     Workload("rerun-search-50000-unchanged", 50_000, "search", changes=0),

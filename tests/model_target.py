@@ -8,6 +8,8 @@ from typing import Any
 
 from outcomes import STREAM
 
+from tap_nexudus_usage.emission.packed import unpack
+
 Record = dict[str, Any]
 
 
@@ -39,7 +41,7 @@ class ModelTarget:
 
     @property
     def emitted(self) -> Mapping[str, str | None]:
-        return self.bookmark.get("emitted", {})
+        return unpack(self.bookmark.get("emitted"))
 
     def holds(self, record: Record) -> bool:
         """Whether its row is as it should be."""

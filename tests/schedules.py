@@ -84,6 +84,7 @@ class Schedule:
 
     Attributes:
         allowances: how many there are beside the ledger's records; None: they aren't selected.
+        most_plain: entries that the state keeps as an object, see `packed`.
     """
 
     records: int
@@ -95,6 +96,7 @@ class Schedule:
     state_every: int
     settings: dict[str, Any]
     runs: list[PlannedRun]
+    most_plain: int
 
 
 def draw(seed: int) -> Schedule:
@@ -126,6 +128,7 @@ def draw(seed: int) -> Schedule:
             _run(chance, chance.choice(("id", "search")) if switches else way)
             for _ in range(chance.randint(1, 3))
         ],
+        most_plain=chance.choice((0, 5, 10_000)),
     )
 
 

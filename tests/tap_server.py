@@ -71,6 +71,7 @@ class Order:
         protocol: by which it speaks.
         clock_speed: of the throttle's time, see TapNexudusUsage.
         state_every: records between two STATE messages; None: as always.
+        most_plain: entries that the state keeps as an object; None: as always.
         largest_file: bytes; what goes beyond in a file fails, as on a full disk.
     """
 
@@ -80,6 +81,7 @@ class Order:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     clock_speed: float = 1.0
     state_every: int | None = None
+    most_plain: int | None = None
     largest_file: int | None = None
 
 
@@ -158,6 +160,7 @@ def main() -> int:
     """Serve; in a child, run the tap."""
     from tap_nexudus_usage import cli  # noqa: PLC0415 - by the script only
     from tap_nexudus_usage.airbyte import cli as airbyte  # noqa: PLC0415
+    from tap_nexudus_usage.emission import packed  # noqa: PLC0415
     from tap_nexudus_usage.run import checkpoints  # noqa: PLC0415
     from tap_nexudus_usage.singer import tap  # noqa: PLC0415
 
@@ -175,6 +178,8 @@ def main() -> int:
     os.environ.update(order.environment)
     if order.state_every is not None:
         checkpoints.STATE_EVERY = order.state_every
+    if order.most_plain is not None:
+        packed.MOST_PLAIN = order.most_plain
     if order.largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order.largest_file, order.largest_file))
     if order.protocol == "airbyte":

@@ -130,6 +130,7 @@ class Campaign:
             {**os.environ, "LOGLEVEL": level, "LOG_LEVEL": level},
             CLOCK_SPEED,
             self._schedule.state_every,
+            self._schedule.most_plain,
             planned.output if planned.ending == "full" else None,
             protocol=self._protocol.name,
         )

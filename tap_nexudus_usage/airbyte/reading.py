@@ -11,6 +11,7 @@ from typing import Any
 from tap_nexudus_usage.airbyte import failures, states
 from tap_nexudus_usage.airbyte.messages import Messages
 from tap_nexudus_usage.airbyte.streams import ConfiguredStream, data
+from tap_nexudus_usage.emission.packed import count_entries
 from tap_nexudus_usage.errors import ApiError, OutputError, TapError
 from tap_nexudus_usage.run.checkpoints import Checkpoints
 from tap_nexudus_usage.run.entity_run import EntityRun
@@ -92,11 +93,11 @@ class StreamRead:
                 self._written += 1
                 part.wrote()
         if stream.is_full and not part.is_complete:
-            self._tell_of_gaps()
+            self._tell_of_gaps(part)
 
-    def _tell_of_gaps(self) -> None:
+    def _tell_of_gaps(self, part: EntityRun) -> None:
         """Say what a destination that replaces its table would lose; raises ApiError if all."""
-        if not self._written and self._state.get("replication_key_value") is None:
+        if not self._written and part.emitted.newest is None:
             message = (
                 f"A full refresh of {self._name} found nothing. That would empty the table, and "
                 "nothing proves that it should; synchronise incrementally, or try again later"
@@ -115,7 +116,7 @@ class StreamRead:
 
     def _write_state(self) -> None:
         if self._part is not None:
-            self._part.emitted.prune()
+            self._part.emitted.save()
         # Greater each time: two states that are equal, with records between, fail a sync.
         state = {**self._state, states.CURSOR: self._next_cursor()}
         if self._stream.is_full and not self._is_finished:
@@ -130,7 +131,7 @@ class StreamRead:
         return self._cursor
 
     def _entries(self) -> int:
-        return len(self._state.get("emitted") or ())
+        return count_entries(self._state.get("emitted"))
 
 
 def read(run: Run, reads: Sequence[StreamRead]) -> bool:

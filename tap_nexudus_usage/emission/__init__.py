@@ -2,5 +2,5 @@
 
 Plain dicts. Knows no HTTP, and of a protocol only that the state is kept as a Singer bookmark is.
 
-Others use: due, emitted, records.
+Others use: due, emitted, packed, records.
 """

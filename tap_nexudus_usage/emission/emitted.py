@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from tap_nexudus_usage import timestamps
+from tap_nexudus_usage.emission import packed
 from tap_nexudus_usage.errors import SettingsError
 
 STATE_KEYS = frozenset({"replication_key", "replication_key_value", "read_by", "emitted"})
@@ -21,34 +22,29 @@ PRUNE_EVERY = 10_000
 class Emitted:
     """The `UpdatedOn` last emitted for each Id, and the newest of all: the bookmark.
 
-    Lives inside the very dict that is written as STATE, so that both can't disagree. One of the
-    `begin` methods has to be called before a read.
+    `save` puts all of it into the dict that is written as STATE, at once, so that the two can't
+    disagree. One of the `begin` methods has to be called before a read.
     """
 
     def __init__(self, state: MutableMapping[str, Any], replication_key: str) -> None:
-        """`state` is the stream's bookmark; states of other shapes are accepted and cleaned.
+        """`state` is the stream's bookmark; other shapes are accepted, and `save` cleans them.
 
         Raises SettingsError where it can't be understood: going on would lose track of what the
         target already has.
         """
         try:
-            bookmark = _canonical(state.get("replication_key_value"))
-            stamps = (state.get("emitted") or {}).items()
-            emitted = {record_id: _canonical(stamp) for record_id, stamp in stamps}
+            self._newest = _canonical(state.get("replication_key_value"))
+            stamps = packed.unpack(state.get("emitted")).items()
+            self._emitted = {record_id: _canonical(stamp) for record_id, stamp in stamps}
         except (AttributeError, TypeError, ValueError):
             message = "The state can't be understood; restore it, or start over without one"
             raise SettingsError(message) from None
-        read_by = state.get("read_by")
-        state.clear()
-        state["replication_key"] = replication_key
-        if bookmark is not None:
-            state["replication_key_value"] = bookmark
-        state["emitted"] = emitted
-        if read_by in ("id", "search"):
-            # What ends before a read begins leaves it as true as it was.
-            state["read_by"] = read_by
         self._state = state
-        self._was_read_by_id = read_by == "id"
+        self._replication_key = replication_key
+        # What ends before a read begins leaves it as true as it was.
+        read_by = state.get("read_by")
+        self._read_by = read_by if read_by in ("id", "search") else None
+        self._kept: packed.Plain | str | None = None
         self._lookback: timedelta | None = None
         self._bookmark_at_start: str | None = None
         self._held_at: str | None = None
@@ -56,12 +52,13 @@ class Emitted:
 
     def begin_by_id(self, record_ids: Iterable[int] | None) -> None:
         """Begin a read by Id: forget all Ids but these; None: which are asked for isn't known."""
-        self._state["read_by"] = "id"
+        self._read_by = "id"
         if record_ids is None:
             return
         configured = {str(record_id) for record_id in record_ids}
         for record_id in self._emitted.keys() - configured:
             del self._emitted[record_id]
+        self._kept = None
 
     def begin_by_search(self, lookback: timedelta) -> str | None:
         """Begin a search: the canonical date-time to search from, None for the beginning.
@@ -70,17 +67,20 @@ class Emitted:
         begins anew, dropping what was emitted.
         """
         self._lookback = lookback
-        if self._was_read_by_id:
-            self._state.pop("replication_key_value", None)
-        self._state["read_by"] = "search"
-        self._bookmark_at_start = self._state.get("replication_key_value")
+        if self._read_by == "id":
+            self._newest = None
+        self._read_by = "search"
+        self._bookmark_at_start = self._newest
         return self._horizon()
 
     def rewind(self) -> None:
         """Put the bookmark back to where the search began: it can't vouch for what is before it."""
-        self._state.pop("replication_key_value", None)
-        if self._bookmark_at_start is not None:
-            self._state["replication_key_value"] = self._bookmark_at_start
+        self._newest = self._bookmark_at_start
+
+    @property
+    def newest(self) -> str | None:
+        """The bookmark."""
+        return self._newest
 
     def __len__(self) -> int:
         """How many Ids are remembered."""
@@ -97,45 +97,56 @@ class Emitted:
     def add(self, record_id: int, updated_on: str | None) -> None:
         """Remember a record that was just written."""
         self._emitted[str(record_id)] = updated_on
+        self._kept = None
         self.advance(updated_on)
         if len(self._emitted) >= self._prune_at:
-            self.prune()
+            self._prune()
 
     def hold(self, updated_on: str | None) -> None:
         """Keep the bookmark where a later search will find a version that is left for it."""
         stamps = (self._held_at, updated_on)
         self._held_at = min((stamp for stamp in stamps if stamp is not None), default=None)
-        newest = self._state.get("replication_key_value")
-        if newest is not None and self._held_at is not None:
-            self._state["replication_key_value"] = min(newest, self._held_at)
+        if self._newest is not None and self._held_at is not None:
+            self._newest = min(self._newest, self._held_at)
 
     def advance(self, updated_on: str | None) -> None:
         """Take the bookmark on to a record that the target has."""
         if updated_on is not None and self._held_at is not None:
             updated_on = min(updated_on, self._held_at)
-        newest = self._state.get("replication_key_value")
-        if updated_on is not None and (newest is None or updated_on > newest):
-            self._state["replication_key_value"] = updated_on
+        if updated_on is not None and (self._newest is None or updated_on > self._newest):
+            self._newest = updated_on
 
     def forget(self, record_id: int) -> None:
         """Forget an Id whose tombstone was just written."""
         self._emitted.pop(str(record_id), None)
+        self._kept = None
 
-    def prune(self) -> None:
+    def save(self) -> None:
+        """Put all into the state, but what no later run needs."""
+        self._prune()
+        if self._kept is None:
+            self._kept = packed.pack(self._emitted)
+        bookmark = {
+            "replication_key": self._replication_key,
+            "replication_key_value": self._newest,
+            "emitted": self._kept,
+            "read_by": self._read_by,
+        }
+        self._state.clear()
+        self._state.update((key, kept) for key, kept in bookmark.items() if kept is not None)
+
+    def _prune(self) -> None:
         """By search, drop what no later search will come across."""
         horizon = self._horizon()
         if self._lookback is not None and horizon is not None:
-            self._state["emitted"] = {
+            within: packed.Plain = {
                 record_id: updated_on
                 for record_id, updated_on in self._emitted.items()
                 if updated_on is not None and updated_on >= horizon
             }
+            if len(within) != len(self._emitted):
+                self._emitted, self._kept = within, None
         self._prune_at = 2 * len(self._emitted) + PRUNE_EVERY
-
-    @property
-    def _emitted(self) -> dict[str, str | None]:
-        emitted: dict[str, str | None] = self._state["emitted"]
-        return emitted
 
     def _horizon(self) -> str | None:
         """From when on a search reads again: the lookback before the bookmark, a whole minute.
@@ -143,10 +154,9 @@ class Emitted:
         A stamp in the future must not hide what is stamped rightly from then on, so the bookmark
         counts as now at the latest.
         """
-        bookmark = self._state.get("replication_key_value")
-        if bookmark is None or self._lookback is None:
+        if self._newest is None or self._lookback is None:
             return None
-        return timestamps.minutes_before(min(bookmark, timestamps.now()), self._lookback)
+        return timestamps.minutes_before(min(self._newest, timestamps.now()), self._lookback)
 
 
 def _canonical(stamp: str | None) -> str | None:

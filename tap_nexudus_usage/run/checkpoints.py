@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any
 
+from tap_nexudus_usage.emission.packed import count_entries
+
 STATE_EVERY = 10_000
 """Records between two STATE messages, or as many as the state has entries if that is more: all of a
 run's together then stay proportional to its records."""
@@ -38,5 +40,5 @@ class Checkpoints:
 
 def entries(state: Mapping[str, Any]) -> int:
     """How many entries the bookmarks of a state have together; those of others may be anything."""
-    found = (bookmark.get("emitted") for bookmark in state.get("bookmarks", {}).values())
-    return sum(len(emitted) for emitted in found if isinstance(emitted, Mapping))
+    bookmarks = state.get("bookmarks", {}).values()
+    return sum(count_entries(bookmark.get("emitted")) for bookmark in bookmarks)

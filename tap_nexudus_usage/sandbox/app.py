@@ -38,6 +38,7 @@ def _entity_routes(world: World, entity: Entity) -> list[Route]:
         Route(entity.path, api.search),
         Route(records, control.list_records),
         Route(records, control.insert_record, methods=["POST"]),
+        Route(records, control.change_all, methods=["PATCH"]),
         Route(record, control.change_record, methods=["PATCH"]),
         Route(record, control.delete_record, methods=["DELETE"]),
     ]

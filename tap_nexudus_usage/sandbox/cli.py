@@ -189,6 +189,8 @@ def main(
       POST   /control/<stream>/records        insert one, with the fields given as JSON; a use
                                               lowers what is left of the allowance it names
       PATCH  /control/<stream>/records/<Id>   change fields; UpdatedOn becomes now unless given
+      PATCH  /control/<stream>/records        a bulk change: stamp all anew, at random within the
+                                              last hour by {"seconds": 3600}
       DELETE /control/<stream>/records/<Id>   delete one
       POST   /control/faults                  let calls go wrong, for example
                                               {"endpoints": ["many"], "status": 500, "times": 3}

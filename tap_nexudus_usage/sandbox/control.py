@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import timedelta
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -88,6 +89,15 @@ class EntityControl:
             return Response(status_code=404)
         fields = literals.decode(await request.body())
         return responses.json(self._table.change(record_id, **fields))
+
+    async def change_all(self, request: Request) -> Response:
+        """Stamp all records anew, at random within the last `seconds`."""
+        try:
+            span = timedelta(**literals.decode(await request.body()))
+        except TypeError as error:
+            return responses.json({"Message": str(error)}, 400)
+        self._table.change_all(span)
+        return Response(status_code=204)
 
     async def delete_record(self, request: Request) -> Response:
         """Delete a record."""

@@ -98,7 +98,10 @@ class Table(ABC):
         self._by_stamp: list[tuple[str, int]] = []
         for record_id in sorted(self._random.sample(self.new_ids, count)):
             self._records[record_id] = self.generate(record_id)
-        self._by_stamp = sorted(
+        self._by_stamp = self._in_order()
+
+    def _in_order(self) -> list[tuple[str, int]]:
+        return sorted(
             (stamp_key(record["UpdatedOn"]), record_id)
             for record_id, record in self._records.items()
         )
@@ -138,6 +141,16 @@ class Table(ABC):
         self._forget_stamp(record_id)
         self._put(record_id, changed)
         return changed
+
+    def change_all(self, span: timedelta) -> None:
+        """Stamp all records anew, at random within the last `span`, as a bulk change does."""
+        now, microseconds = self._now(), span // timedelta(microseconds=1)
+        for record_id, record in self._records.items():
+            ago = timedelta(microseconds=self._random.randrange(microseconds))
+            changed = {"UpdatedOn": dotnet(now - ago), "IsNew": False}
+            self._records[record_id] = {**record, **changed}
+        self._json.clear()
+        self._by_stamp = self._in_order()
 
     def delete(self, record_id: int) -> None:
         """Delete a record."""

@@ -195,8 +195,8 @@ class EntityStream(Stream):
     def _write_state_message(self) -> None:
         """Write a STATE, without what no later run needs, after all that it covers."""
         self._output.flush()
-        if self._part is not None:
-            self._part.emitted.prune()
+        if self._part is not None and not self._is_full_table:
+            self._part.emitted.save()
         super()._write_state_message()
 
     @override

@@ -1,0 +1,102 @@
+"""The form in which the state keeps what was emitted: an object, or a text where there is much.
+
+A bulk change may leave hundreds of thousands of entries, in plain JSON more than runners take. The
+text is `zlib1:<entries>:<base64>`. What it holds, compressed, are two tables of fixed width, column
+by column: the distances between the Ids in their order, eight bytes each, and the date-times.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import struct
+import zlib
+from collections.abc import Mapping
+from itertools import accumulate, islice
+from operator import sub
+from typing import Any
+
+MOST_PLAIN = 10_000
+"""Entries that are kept as an object."""
+
+_TEXT = re.compile(r"zlib1:(\d{1,9}):(.*)", re.ASCII | re.DOTALL)
+_ID = 8
+_STAMP = len("2025-01-15T10:30:00.500000Z")
+_NO_STAMP = " " * _STAMP
+
+Plain = dict[str, str | None]
+"""By Id the canonical date-time, if any."""
+
+
+def pack(emitted: Plain) -> Plain | str:
+    """What to keep in the state, exactly: a copy, or a text.
+
+    Ids that the API doesn't have are no reason to lose them, so they prevent the text.
+    """
+    if len(emitted) <= MOST_PLAIN:
+        return dict(emitted)
+    try:
+        keys = sorted(emitted, key=int)
+        ids = list(map(int, keys))
+        distances = map(sub, ids, (0, *islice(ids, len(ids) - 1)))
+        of_ids = struct.pack(f"<{len(ids)}Q", *distances)
+    except (ValueError, struct.error):
+        return dict(emitted)
+    if list(map(str, ids)) != keys:
+        return dict(emitted)
+    of_stamps = "".join([emitted[key] or _NO_STAMP for key in keys]).encode("ascii")
+    # Of digits at random only how often each occurs can be made use of: a search for repetitions
+    # takes longer and finds none. Of columns that hardly change, the runs are what counts.
+    compressor = zlib.compressobj(strategy=zlib.Z_RLE)
+    parts = (*_columns(of_ids, _ID), *_columns(of_stamps, _STAMP))
+    compressed = b"".join([*map(compressor.compress, parts), compressor.flush()])
+    return f"zlib1:{len(ids)}:{base64.b64encode(compressed).decode('ascii')}"
+
+
+def unpack(kept: Any) -> Plain:
+    """What `pack` was given; raises ValueError for a text of any other kind.
+
+    Anything but a text is given back.
+    """
+    if not isinstance(kept, str):
+        return kept or {}
+    match = _TEXT.fullmatch(kept)
+    if match is None:
+        message = "no text of ours"
+        raise ValueError(message)
+    count = int(match[1])
+    try:
+        columns = zlib.decompress(base64.b64decode(match[2], validate=True))
+    except zlib.error as error:
+        raise ValueError(*error.args) from error
+    if len(columns) != count * (_ID + _STAMP):
+        message = "not so many entries"
+        raise ValueError(message)
+    of_ids = _rows(columns[: count * _ID], _ID)
+    of_stamps = _rows(columns[count * _ID :], _STAMP).decode("ascii")
+    stamps = (of_stamps[at : at + _STAMP] for at in range(0, len(of_stamps), _STAMP))
+    ids = accumulate(struct.unpack(f"<{count}Q", of_ids))
+    return {
+        str(record_id): None if stamp == _NO_STAMP else stamp
+        for record_id, stamp in zip(ids, stamps, strict=True)
+    }
+
+
+def count_entries(kept: Any) -> int:
+    """How many entries a state keeps; another tap's may keep anything."""
+    if isinstance(kept, str):
+        match = _TEXT.fullmatch(kept)
+        return 0 if match is None else int(match[1])
+    return len(kept) if isinstance(kept, Mapping) else 0
+
+
+def _columns(rows: bytes, width: int) -> list[bytes]:
+    return [rows[column::width] for column in range(width)]
+
+
+def _rows(columns: bytes, width: int) -> bytes:
+    height = len(columns) // width
+    rows = bytearray(len(columns))
+    for column in range(width):
+        rows[column::width] = columns[column * height : (column + 1) * height]
+    return bytes(rows)
