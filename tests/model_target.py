@@ -41,7 +41,7 @@ class ModelTarget:
 
     @property
     def emitted(self) -> Mapping[str, str | None]:
-        return unpack(self.bookmark.get("emitted"))
+        return unpack(self.bookmark.get("emitted", {}))
 
     def holds(self, record: Record) -> bool:
         """Whether its row is as it should be."""

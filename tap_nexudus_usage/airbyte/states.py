@@ -37,7 +37,7 @@ def _checked(state: Json) -> dict[str, Any]:
     ours = {key: value for key, value in state.items() if key in KEYS}
     cursor, emitted = ours.get(CURSOR), ours.get("emitted")
     is_cursor = cursor is None or (type(cursor) is int and cursor >= 0)
-    if is_cursor and (emitted is None or isinstance(emitted, dict | str)):
+    if is_cursor and (emitted is None or isinstance(emitted, dict)):
         return ours
     message = "no state of ours"
     raise ValueError(message)

@@ -34,7 +34,8 @@ class Emitted:
         """
         try:
             self._newest = _canonical(state.get("replication_key_value"))
-            stamps = packed.unpack(state.get("emitted")).items()
+            kept = state.get("emitted") or {}
+            stamps = packed.unpack(kept).items()
             self._emitted = {record_id: _canonical(stamp) for record_id, stamp in stamps}
         except (AttributeError, TypeError, ValueError):
             message = "The state can't be understood; restore it, or start over without one"
@@ -44,7 +45,8 @@ class Emitted:
         # What ends before a read begins leaves it as true as it was.
         read_by = state.get("read_by")
         self._read_by = read_by if read_by in ("id", "search") else None
-        self._kept: packed.Plain | str | None = None
+        self._follows_text = packed.holds_text(kept)
+        self._kept: packed.Plain | None = None
         self._lookback: timedelta | None = None
         self._bookmark_at_start: str | None = None
         self._held_at: str | None = None
@@ -125,7 +127,8 @@ class Emitted:
         """Put all into the state, but what no later run needs."""
         self._prune()
         if self._kept is None:
-            self._kept = packed.pack(self._emitted)
+            self._kept = packed.pack(self._emitted, follows_text=self._follows_text)
+            self._follows_text |= packed.holds_text(self._kept)
         bookmark = {
             "replication_key": self._replication_key,
             "replication_key_value": self._newest,

@@ -1,8 +1,13 @@
-"""The form in which the state keeps what was emitted: an object, or a text where there is much.
+"""The form in which the state keeps what was emitted: by Id, or packed where there is much.
 
-A bulk change may leave hundreds of thousands of entries, in plain JSON more than runners take. The
-text is `zlib1:<entries>:<base64>`. What it holds, compressed, are two tables of fixed width, column
-by column: the distances between the Ids in their order, eight bytes each, and the date-times.
+A bulk change may leave hundreds of thousands of entries, in plain JSON more than runners take. They
+become `{"zlib1": "<entries>:<base64>"}`. What the text holds, compressed, are two tables of fixed
+width, column by column: the distances between the Ids in their order, eight bytes each, and the
+date-times.
+
+Meltano merges the state of a run that failed into the one before, object by object: what has been
+an object has to stay one. So a text may find itself beside entries by Id that are older than it,
+and entries by Id beside a text that is older than them, unless they put null in its place.
 """
 
 from __future__ import annotations
@@ -19,7 +24,10 @@ from typing import Any
 MOST_PLAIN = 10_000
 """Entries that are kept as an object."""
 
-_TEXT = re.compile(r"zlib1:(\d{1,9}):(.*)", re.ASCII | re.DOTALL)
+TEXT = "zlib1"
+"""What is in the place of an Id."""
+
+_COUNTED = re.compile(r"(\d{1,9}):(.*)", re.ASCII | re.DOTALL)
 _ID = 8
 _STAMP = len("2025-01-15T10:30:00.500000Z")
 _NO_STAMP = " " * _STAMP
@@ -28,39 +36,56 @@ Plain = dict[str, str | None]
 """By Id the canonical date-time, if any."""
 
 
-def pack(emitted: Plain) -> Plain | str:
-    """What to keep in the state, exactly: a copy, or a text.
+def pack(emitted: Plain, *, follows_text: bool) -> Plain:
+    """What to keep in the state, exactly, where the one before may hold a text."""
+    text = _packed(emitted) if len(emitted) > MOST_PLAIN else None
+    if text is not None:
+        return {TEXT: text}
+    return {**emitted, TEXT: None} if follows_text else dict(emitted)
 
-    Ids that the API doesn't have are no reason to lose them, so they prevent the text.
-    """
-    if len(emitted) <= MOST_PLAIN:
-        return dict(emitted)
+
+def holds_text(kept: Mapping[str, Any]) -> bool:
+    """Whether it is packed."""
+    return kept.get(TEXT) is not None
+
+
+def unpack(kept: Mapping[str, Any]) -> Plain:
+    """What `pack` was given; raises ValueError or TypeError for a text that isn't whole."""
+    if holds_text(kept):
+        return _unpacked(kept[TEXT])
+    return {record_id: stamp for record_id, stamp in kept.items() if record_id != TEXT}
+
+
+def count_entries(kept: Any) -> int:
+    """How many entries a state keeps; another tap's may keep anything."""
+    if not isinstance(kept, Mapping):
+        return 0
+    match = _COUNTED.fullmatch(str(kept.get(TEXT)))
+    return len(kept) if match is None else int(match[1])
+
+
+def _packed(emitted: Plain) -> str | None:
+    """The text; None where there are Ids that the API doesn't have, which is no reason to lose."""
     try:
         keys = sorted(emitted, key=int)
         ids = list(map(int, keys))
         distances = map(sub, ids, (0, *islice(ids, len(ids) - 1)))
         of_ids = struct.pack(f"<{len(ids)}Q", *distances)
     except (ValueError, struct.error):
-        return dict(emitted)
+        return None
     if list(map(str, ids)) != keys:
-        return dict(emitted)
+        return None
     of_stamps = "".join([emitted[key] or _NO_STAMP for key in keys]).encode("ascii")
     # Of digits at random only how often each occurs can be made use of: a search for repetitions
     # takes longer and finds none. Of columns that hardly change, the runs are what counts.
     compressor = zlib.compressobj(strategy=zlib.Z_RLE)
     parts = (*_columns(of_ids, _ID), *_columns(of_stamps, _STAMP))
     compressed = b"".join([*map(compressor.compress, parts), compressor.flush()])
-    return f"zlib1:{len(ids)}:{base64.b64encode(compressed).decode('ascii')}"
+    return f"{len(ids)}:{base64.b64encode(compressed).decode('ascii')}"
 
 
-def unpack(kept: Any) -> Plain:
-    """What `pack` was given; raises ValueError for a text of any other kind.
-
-    Anything but a text is given back.
-    """
-    if not isinstance(kept, str):
-        return kept or {}
-    match = _TEXT.fullmatch(kept)
+def _unpacked(text: str) -> Plain:
+    match = _COUNTED.fullmatch(text)
     if match is None:
         message = "no text of ours"
         raise ValueError(message)
@@ -80,14 +105,6 @@ def unpack(kept: Any) -> Plain:
         str(record_id): None if stamp == _NO_STAMP else stamp
         for record_id, stamp in zip(ids, stamps, strict=True)
     }
-
-
-def count_entries(kept: Any) -> int:
-    """How many entries a state keeps; another tap's may keep anything."""
-    if isinstance(kept, str):
-        match = _TEXT.fullmatch(kept)
-        return 0 if match is None else int(match[1])
-    return len(kept) if isinstance(kept, Mapping) else 0
 
 
 def _columns(rows: bytes, width: int) -> list[bytes]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pyotp
@@ -258,6 +259,23 @@ def test_steering_over_http(bench: Bench) -> None:
     requests.post(f"{base}/faults", json={"status": 418, "times": 1}, timeout=10)
     assert get(bench, f"{ENTITY}/5", "any").status_code == 418
     assert requests.get(f"{base}/calls", timeout=10).json()["one"] == 1
+
+
+def test_a_bulk_change_stamps_all_within_a_span(bench: Bench) -> None:
+    url = f"{bench.sandbox.url}/control/{LEDGER.stream}/records"
+    before = requests.get(url, timeout=10).json()
+
+    assert requests.patch(url, json={"minute": 1}, timeout=10).status_code == 400
+    assert requests.patch(url, json={"seconds": 60}, timeout=10).status_code == 204
+
+    after = requests.get(url, timeout=10).json()
+    stamps = [datetime.fromisoformat(canonical(r["UpdatedOn"]).rstrip("Z")) for r in after]
+    found = search(bench, "orderBy=UpdatedOn&dir=0&size=100")["Records"]
+    assert [record["Id"] for record in after] == [record["Id"] for record in before]
+    assert 0 < (max(stamps) - min(stamps)).total_seconds() <= 60
+    assert len(set(stamps)) == len(after)
+    assert sorted(found, key=lambda r: canonical(r["UpdatedOn"])) == found
+    assert {record["UpdatedOn"] for record in found} == {record["UpdatedOn"] for record in after}
 
 
 def test_calls_are_told_one_by_one_and_forgotten(make_bench: Callable[..., Bench]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import datetime, timedelta, timezone
 from hashlib import md5
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,9 @@ from conftest import Bench
 from documents import block, section
 from outcomes import STREAM, Finished
 
+from tap_nexudus_usage import timestamps
+from tap_nexudus_usage.emission.emitted import Emitted
+from tap_nexudus_usage.emission.packed import TEXT, count_entries
 from tap_nexudus_usage.nexudus.entities import ENTITIES, LEDGER, Entity
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.singer.tap import TapNexudusUsage
@@ -359,6 +364,80 @@ def test_a_run_that_was_killed_with_meltano_is_resumed(
     assert refused.code == 1
     assert "already running" in refused.stderr
     assert_loaded(warehouse, bench)
+
+
+def a_text(stamp: datetime, count: int) -> dict[str, Any]:
+    """A state of a search with so many entries that it is packed, stamped in the hour before."""
+    chance = random.Random(count)  # noqa: S311 - data, no secret
+    microseconds = (timedelta(microseconds=chance.randrange(3_600_000_000)) for _ in range(count))
+    bookmark: dict[str, Any] = {"replication_key_value": stamp.isoformat(), "read_by": "search"}
+    remembered = Emitted(bookmark, "UpdatedOn")
+    for record_id, ago in zip(chance.sample(range(2**31), count), microseconds, strict=True):
+        remembered.add(record_id, timestamps.from_datetime(stamp - ago))
+    remembered.save()
+    assert bookmark["emitted"].keys() == {TEXT}
+    return {"singer_state": {"bookmarks": {STREAM: bookmark}}}
+
+
+def set_state(project: Project, target: str, state: dict[str, Any]) -> str:
+    """Let Meltano keep a state; its id."""
+    state_id = f"{project.environment}:{TAP}-to-{target}"
+    file = project.folder / "given_state.json"
+    file.write_text(json.dumps(state), encoding="utf-8")
+    finished = project.meltano("state", "set", "--force", state_id, "--input-file", str(file))
+    assert finished.code == 0, finished.stderr
+    return state_id
+
+
+def kept_state(project: Project, state_id: str) -> dict[str, Any]:
+    """What Meltano keeps of the ledger."""
+    kept = json.loads(project.meltano("state", "get", state_id).stdout)
+    return dict(kept["singer_state"]["bookmarks"][STREAM])
+
+
+def test_the_state_of_a_bulk_change_goes_through_a_small_buffer(
+    project: Project, bench: Bench, load_into: Load
+) -> None:
+    now = datetime.now(timezone.utc)
+    for record_id in bench.ledger:
+        bench.ledger.change(record_id)
+    # A tenth of its default; a line may be half as long.
+    project.variables["MELTANO_ELT_BUFFER_SIZE"] = "10485760"
+    warehouse = load_into("duckdb")
+    state_id = set_state(project, "target-duckdb", a_text(now, 200_000))
+
+    first = project.run(TAP, "target-duckdb")
+    second = project.run(TAP, "target-duckdb")
+
+    assert [emitted(first), emitted(second)] == [len(bench.ledger), 0]
+    assert_loaded(warehouse, bench)
+    kept = kept_state(project, state_id)["emitted"]
+    assert count_entries(kept) == 200_000 + len(bench.ledger)
+    # By Id they would be 8 MB.
+    assert len(json.dumps(kept)) < 2_000_000
+
+
+def test_a_state_that_has_shrunk_replaces_the_text_though_meltano_merges_them(
+    project: Project, bench: Bench, load_into: Load
+) -> None:
+    project.configure(TAP, bench.settings(batch_size=1, max_retries=1))
+    warehouse = load_into("jsonl")
+    now = datetime.now(timezone.utc)
+    state_id = set_state(project, "target-jsonl", a_text(now, 20_000))
+    broken = list(bench.ledger)[8:]
+    bench.world.faults.append(Fault(status=500, ids=broken, times=None))
+
+    failed = project.meltano("run", TAP, "target-jsonl")
+    merged = kept_state(project, state_id)["emitted"]
+    bench.world.faults.clear()
+    resumed = project.run(TAP, "target-jsonl")
+
+    assert failed.code == 1
+    assert merged.pop(TEXT, "") is None
+    assert merged.keys() == set(map(str, list(bench.ledger)[:8]))
+    assert emitted(resumed) == len(broken)
+    assert_loaded(warehouse, bench)
+    assert kept_state(project, state_id)["emitted"].keys() == set(map(str, bench.ledger))
 
 
 def hanging_search(after: int) -> Fault:
