@@ -233,7 +233,10 @@ bookmarks = st.fixed_dictionaries(
         "replication_key_value": st.one_of(anything, st.just("2025-01-15T10:30:00Z")),
         "read_by": st.one_of(anything, st.sampled_from(["id", "search"])),
         "emitted": st.one_of(
-            anything, st.dictionaries(texts, st.sampled_from(["2025-01-15T10:30:00.5Z", None]))
+            anything,
+            st.dictionaries(
+                texts | st.just("zlib1"), st.sampled_from(["2025-01-15T10:30:00.5Z", "1:", None])
+            ),
         ),
         "partitions": anything,
         "progress_markers": anything,

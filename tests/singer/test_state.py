@@ -163,7 +163,7 @@ def test_states_of_twenty_thousand_ids_stay_small(make_bench: Callable[..., Benc
     assert max(first_memory, second_memory) < 200
     for finished in (first, second):
         lines = finished.stdout.splitlines()
-        assert sum(len(line) for line in lines if '"STATE"' in line) < 6_000_000
+        assert sum(len(line) for line in lines if '"STATE"' in line) < 700_000
 
 
 class Process:
