@@ -17,7 +17,7 @@ HEAD = (
     "calls",
     "throttled",
     "STATE (bytes)",
-    "the last",
+    "last STATE",
     "wall / floor",
     "CPU / floor",
 )
@@ -39,7 +39,8 @@ which exist. airbyte: source-nexudus-usage, which reads the same. floor: a bare 
 and json. by-the-book: the SDK's RESTStream, a partition and a "get one" for each Id; Nexudus's 409,
 which by default ends such a tap, is among its extra_retry_statuses, and Retry-After waited for.
 Share of the limit: of the wall time, start-up included, what Nexudus's published limits (a call
-each 100 ms, 120 a minute, 5,000 an hour) would take for as many calls, were there nothing else."""
+each 100 ms, 120 a minute, 5,000 an hour) would take for as many calls, were there nothing else.
+STATE (bytes): of all STATE lines together; last STATE: of the last line."""
 
 PACE_NOTE = """\
 Under the throttle, the API's seconds between the first call and the last, as the sandbox saw them,

@@ -161,6 +161,7 @@ def damaged(text: str) -> list[Any]:
         text[:middle] + other + text[middle + 1 :],
         text[:middle] + "é" + text[middle:],
         text.replace(f"{MANY}:", f"{MANY + 1}:"),
+        text.replace(f"{MANY}:", "999999999:"),
         text.replace(f"{MANY}:", ":"),
     ]
 
