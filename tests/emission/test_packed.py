@@ -30,7 +30,7 @@ from tap_nexudus_usage.nexudus.entities import ALLOWANCES
 from tap_nexudus_usage.run.checkpoints import entries
 from tap_nexudus_usage.sandbox.faults import Fault
 
-MANY = 10_500
+MANY = 10_400
 """Entries; more than are kept as an object."""
 
 MICROSECOND = timedelta(microseconds=1)
