@@ -156,7 +156,7 @@ def _ideal(course: Course) -> float:
     for number in range(course.calls):
         if number and course.is_search:
             now += sum(_latency(course, chance))
-        while (wait := max(limit.wait() for limit in limits)) > 0:
+        while (wait := max(limit.seconds_left() for limit in limits)) > 0:
             now += wait
         for limit in limits:
             limit.seconds_to_wait()

@@ -28,7 +28,7 @@ ROUNDING = 1e-6
 
 
 class _Limit(Protocol):
-    def wait(self, now: float) -> float:
+    def seconds_left(self, now: float) -> float:
         """Seconds until a call is let through, not above 0 for now."""
 
     def take(self, now: float, *, let_through: bool) -> None:
@@ -41,7 +41,7 @@ class _Sliding:
         self._tick = tick
         self._calls: deque[float] = deque(maxlen=calls)
 
-    def wait(self, now: float) -> float:
+    def seconds_left(self, now: float) -> float:
         if len(self._calls) < (self._calls.maxlen or 0):
             return 0.0
         return self._calls[0] + self._seconds - self._ticked(now)
@@ -59,7 +59,7 @@ class _Fixed:
         self._most, self._seconds = calls, seconds
         self._window, self._calls = -1, 0
 
-    def wait(self, now: float) -> float:
+    def seconds_left(self, now: float) -> float:
         if self._number(now) > self._window or self._calls < self._most:
             return 0.0
         return (self._window + 1) * self._seconds - now
@@ -78,7 +78,7 @@ class _Bucket:
         self._most, self._rate = calls, calls / seconds
         self._tokens, self._at = float(calls), -math.inf
 
-    def wait(self, now: float) -> float:
+    def seconds_left(self, now: float) -> float:
         return (1 - self._left(now)) / self._rate
 
     def take(self, now: float, *, let_through: bool) -> None:
@@ -94,7 +94,7 @@ class _Spacing:
         self._seconds = seconds / calls
         self._last = -math.inf
 
-    def wait(self, now: float) -> float:
+    def seconds_left(self, now: float) -> float:
         return self._last + self._seconds - now
 
     def take(self, now: float, *, let_through: bool) -> None:  # noqa: ARG002 - refused ones too
@@ -133,15 +133,15 @@ class Throttle:
     def seconds_to_wait(self) -> int | None:
         """Count a call: None where it is let through, or the seconds that Retry-After will say."""
         now = self._now()
-        wait = self._wait(now)
+        wait = self._seconds_left(now)
         for limit in self._limits:
             limit.take(now, let_through=wait <= 0)
         return max(math.ceil(wait), 1) if wait > 0 else None
 
-    def wait(self) -> float:
+    def seconds_left(self) -> float:
         """Seconds until a call would be let through, 0 for now."""
-        return self._wait(self._now())
+        return self._seconds_left(self._now())
 
-    def _wait(self, now: float) -> float:
-        wait = max((limit.wait(now) for limit in self._limits), default=0.0)
+    def _seconds_left(self, now: float) -> float:
+        wait = max((limit.seconds_left(now) for limit in self._limits), default=0.0)
         return wait if wait > ROUNDING else 0.0
