@@ -1,4 +1,4 @@
-"""The two plots, for light pages and for dark ones; `python -m bench.plots` draws them again."""
+"""The plots, for light pages and for dark ones; `python -m bench.plots` draws them again."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from bench.allowance import STEP
+from bench.pace import LATENCIES, Paced
 from bench.results import Result, Results, Runs
 from bench.workloads import CONTENDERS
 from tools.pictures.palette import PALETTES
 from tools.pictures.plotting import colour
+
+READING = "20,000 by Id"
 
 STYLES = dict(zip(CONTENDERS, ("C0", "C2", "C7", "C3"), strict=True))
 
@@ -29,6 +32,9 @@ def plot(results: Results, folder: Path) -> None:
     if throttled:
         longest = max(throttled, key=lambda result: len(result.contenders[0].allowance))
         plot_allowance(longest, folder / "allowance.png")
+    if results.paced:
+        ways = [paced for paced in results.paced if paced.reading == READING]
+        plot_pace(ways, folder / "pace.png")
 
 
 def plot_time_over_ids(results: Sequence[Result], file: Path) -> None:
@@ -70,6 +76,26 @@ def plot_allowance(result: Result, file: Path) -> None:
     _save(figure, file)
 
 
+def plot_pace(ways: Sequence[Paced], file: Path) -> None:
+    """Share of what is possible that the pace reaches, for each way to count, over latencies."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    width = 0.8 / len(ways)
+    for number, way in enumerate(ways):
+        at = [place + width * (number - (len(ways) - 1) / 2) for place in range(len(LATENCIES))]
+        label = way.counting if way.jitters == "work" else f"{way.counting}, overtaking"
+        axes.bar(at, [100 * share for share in way.shares], width, label=label)
+    axes.axhline(95, color="0.5", linewidth=0.8, linestyle=":")
+    axes.set_xticks(range(len(LATENCIES)), [f"{1_000 * latency:.0f} ms" for latency in LATENCIES])
+    axes.set(
+        title=f"The pace against ways to count, {READING}, in virtual time",
+        xlabel="latency, up to half of it more or less",
+        ylabel="% of what is allowed",
+        ylim=(0, 145),
+    )
+    _save(figure, file, columns=3)
+
+
 def _has_allowance(result: Result) -> bool:
     return result.name.endswith("one-by-one") and any(map(_has_used, result.contenders))
 
@@ -78,10 +104,10 @@ def _has_used(runs: Runs) -> bool:
     return bool(runs.allowance)
 
 
-def _save(figure: Figure, file: Path) -> None:
+def _save(figure: Figure, file: Path, columns: int = 1) -> None:
     (axes,) = figure.axes
     axes.grid(visible=True, alpha=0.3)
-    axes.legend(loc="best")
+    axes.legend(loc="best", ncols=columns)
     FigureCanvasAgg(figure)
     for palette in PALETTES:
         colour(figure, palette)

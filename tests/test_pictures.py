@@ -137,7 +137,7 @@ def test_the_benchs_plots_are_of_its_results(tmp_path: Path) -> None:
 
     plots.plot(msgspec.convert(results, Results), tmp_path)
 
-    assert len([*tmp_path.iterdir()]) == 4
+    assert len([*tmp_path.iterdir()]) == 6
     for path in tmp_path.iterdir():
         assert path.read_bytes() == (PROJECT / "bench" / path.name).read_bytes(), STALE
 
