@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from bench.measuring import measure, measure_start_up
 from bench.pace import paced
 from bench.plots import plot
@@ -37,9 +39,11 @@ def main() -> int:
             sys.exit(str(error))
     text = tables(results)
     (into / "results.md").write_text(f"# Results of `make bench`\n\n{text}\n", encoding="utf-8")
-    raw = json.dumps(as_json(results), indent=1)
+    rounded = as_json(results)
+    raw = json.dumps(rounded, indent=1)
     (into / "results.json").write_text(f"{raw}\n", encoding="utf-8")
-    plot(results, into)
+    # What the file holds, so that it can be drawn again.
+    plot(msgspec.convert(rounded, Results), into)
     if is_for_all:
         update_documents()
     print(text)
