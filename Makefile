@@ -36,8 +36,8 @@ test-installs: .venv/installed ## Install the tap in every way that the README s
 test-pythons: .venv/installed ## Run both on every supported Python that is found
 	$(BIN)/python -m tools.pythons $(if $(AT_LEAST),--at-least $(AT_LEAST))
 
-test-long: .venv/installed ## Run the quick and long tests, with many more examples (half an hour)
-	SEARCH_EXAMPLES=5000 FAULT_SCHEDULES=3000 HOSTILE_EXAMPLES=1000 \
+test-long: .venv/installed ## Run the quick and long tests, with many more examples (an hour)
+	SEARCH_EXAMPLES=5000 FAULT_SCHEDULES=6000 HOSTILE_EXAMPLES=1000 \
 		$(BIN)/pytest -m "not install and not warehouse and not airbyte" --timeout=3600
 
 test-warehouses: .venv/installed ## Load warehouses with real targets, and compare row by row

@@ -106,6 +106,7 @@ DEFAULT: Sequence[Workload] = tuple(workload for workload in ALL if not workload
 
 QUICK: Sequence[Workload] = (
     Workload("by-id-40", 40),
+    Workload("bulk-change-3000", 3_000, "search", changes=3_000),
     Workload("both-by-id-40", 40, allowances=30),
     Workload("rerun-both-search-60-10-changed", 60, "search", 30, changes=10),
     Workload("throttled-8-one-by-one", 8, time_scale=0.05, batch_size=1),
