@@ -15,6 +15,10 @@ PUBLISHED = 0.1
 CLOSEST = 0.003
 """Seconds of the margin, at the start and at the least: 97 % of the rate published."""
 
+WIDEST = 0.63
+"""Seconds of the margin, at the most: 5,000 calls an hour, evenly spaced, are 0.72 seconds apart.
+What is throttled then has met a longer limit, of which others may have used their part."""
+
 TIMES_WIDER, TIMES_WIDER_WHEN_CALM = 2.0, 1.5
 """How much a throttled call widens the margin: by less where it held for long."""
 
@@ -22,9 +26,9 @@ TIMES_CLOSER = 0.75
 """Of the margin, what is left after a calm. Times what widens it when calm, that is above 1: what
 was tried too close doesn't come again at once."""
 
-CALM_CALLS, CALM_SECONDS = 150, 60.0
-"""A calm: so many calls, or seconds, without a throttled one. Each trial of a margin too close
-costs a throttled call, so that these stay well below one of a hundred."""
+CALM = 150
+"""Calls without a throttled one, after which a closer margin is tried. Each that is too close costs
+a throttled call, so that these stay well below one of a hundred."""
 
 TELLING_SECONDS = 5.0
 """A throttled call that has to wait for longer has met one of the longer limits."""
@@ -37,7 +41,7 @@ class Spacing:
         """Begin close."""
         self.margin = CLOSEST
         self._last = self._widened_at = -inf
-        self._calm_calls, self._calm_since = 0, inf
+        self._calm = 0
         self._has_been_calm = False
 
     def wait(self, now: float) -> float:
@@ -47,10 +51,10 @@ class Spacing:
     def take(self, now: float) -> None:
         """Count a call made at `now`."""
         self._last = now
-        self._calm_calls += 1
-        if self._calm_calls >= CALM_CALLS or now - self._calm_since >= CALM_SECONDS:
+        self._calm += 1
+        if self._calm >= CALM:
             self.margin = max(self.margin * TIMES_CLOSER, CLOSEST)
-            self._begin_calm(now)
+            self._calm = 0
             self._has_been_calm = True
 
     def widen(self, now: float, *, sent_at: float, asked: float | None) -> bool:
@@ -61,12 +65,8 @@ class Spacing:
         if sent_at <= self._widened_at or (asked or 0.0) > TELLING_SECONDS:
             return False
         times = TIMES_WIDER_WHEN_CALM if self._has_been_calm else TIMES_WIDER
-        # What was lacking can't be more than what is asked for.
-        self.margin += min(self.margin * (times - 1), asked or inf)
+        self.margin = min(self.margin * times, WIDEST)
         self._widened_at = now
-        self._begin_calm(now)
+        self._calm = 0
         self._has_been_calm = False
         return True
-
-    def _begin_calm(self, now: float) -> None:
-        self._calm_calls, self._calm_since = 0, now
