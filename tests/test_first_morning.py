@@ -7,15 +7,23 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import walkthrough
 from conftest import Bench, run_tap_with
+from documents import block
 from outcomes import Finished, catalog_of
 
-from tap_nexudus_usage.nexudus.entities import ENTITIES
+from tap_nexudus_usage.nexudus.entities import ENTITIES, LEDGER
 from tap_nexudus_usage.run import findings
+from tap_nexudus_usage.sandbox.cli import main as sandbox
+from tap_nexudus_usage.sandbox.pair import tenant_tables
+from tap_nexudus_usage.sandbox.records import Table
 
 DOCUMENT = walkthrough.DOCUMENT.read_text(encoding="utf-8")
 STREAMS = [entity.stream for entity in ENTITIES]
@@ -28,6 +36,22 @@ def told(output: str) -> list[tuple[str, str]]:
     lines = [(match[1].lower(), match[2]) for match in found if match is not None]
     names = re.compile(r"[A-Z][\w ]+?(?: of \w+)?: |.* records emitted, ")
     return [(level, text) for level, text in lines if level == "critical" or names.match(text)]
+
+
+# Not every machine has it.
+CURL = f"""curl() {{
+    {sys.executable} - "$@" <<'PYTHON'
+import argparse, urllib.request
+parser = argparse.ArgumentParser()
+parser.add_argument("-X")
+parser.add_argument("-d", type=str.encode)
+parser.add_argument("url")
+args = parser.parse_args()
+request = urllib.request.Request(args.url, args.d, method=args.X)
+urllib.request.build_opener(urllib.request.ProxyHandler({{}})).open(request, timeout=30)
+PYTHON
+}}
+"""
 
 
 class Tap:
@@ -69,7 +93,7 @@ class Tap:
 def test_what_the_tap_says_on_the_first_morning_is_what_is_shown(
     make_bench: Callable[..., Bench],
 ) -> None:
-    bench = make_bench(**walkthrough.SIZE)
+    bench = make_bench(**walkthrough.tables())
     tap = Tap(bench)
     compared = 0
 
@@ -115,3 +139,34 @@ def test_the_roles_are_all_that_are_needed() -> None:
 
     roles = set(re.findall(r"^\| `(\w+-\w+)` \|", section, re.MULTILINE))
     assert roles == {role for e in ENTITIES for role in (e.read_role, e.list_role)}
+
+
+def test_the_sandbox_told_is_the_one_walked_through() -> None:
+    command = block("docs/first-morning.md", "text", "nexudus-sandbox").replace("\\\n", " ")
+    (line,) = (line for line in command.splitlines() if "nexudus-sandbox" in line)
+    options = sandbox.make_context("nexudus-sandbox", shlex.split(line)[1:]).params
+    tables = tenant_tables(options["records"], options["allowances"], options["seed"])
+
+    for told_table, walked in zip(tables, walkthrough.tables().values(), strict=True):
+        assert [*map(told_table.json, told_table)] == [*map(walked.json, walked)]
+    assert set(options["roles"]) == {LEDGER.read_role, LEDGER.list_role}
+
+
+def test_what_happens_between_the_steps_is_what_is_told(make_bench: Callable[..., Bench]) -> None:
+    walked, told_of = (make_bench(**walkthrough.tables()) for _ in range(2))
+    walkthrough.EVENTS["three uses are corrected and two are new"](walked)
+    walkthrough.EVENTS["two uses are deleted"](walked)
+
+    commands = block("docs/first-morning.md", "text", "curl")
+    script = commands.replace("http://127.0.0.1:8765", told_of.sandbox.url)
+    subprocess.run(["sh", "-euc", CURL + script], check=True, timeout=60)  # noqa: S607
+
+    assert contents(told_of.ledger) == contents(walked.ledger)
+    assert contents(told_of.allowances) == contents(walked.allowances)
+
+
+def contents(table: Table) -> list[dict[str, Any]]:
+    """The records, without what differs from one to the next that is made in the same way."""
+    records = (table.get(record_id) or {} for record_id in table)
+    chance = {"Id", "UniqueId", "UpdatedOn", "CreatedOn", "ToStringText", "IsNew"}
+    return [{k: v for k, v in record.items() if k not in chance} for record in records]

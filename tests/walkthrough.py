@@ -10,11 +10,17 @@ from pathlib import Path
 from conftest import Bench
 
 from tap_nexudus_usage.nexudus.entities import ALLOWANCES
+from tap_nexudus_usage.sandbox.pair import tenant_tables
+from tap_nexudus_usage.sandbox.records import Table
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "first-morning.md"
 
-SIZE = {"records": 5_000, "allowances": 2_000}
-"""Of the sandbox that the document is walked through with."""
+
+def tables() -> dict[str, Table]:
+    """What the document's sandbox holds: that of the command at its end."""
+    ledger, allowances = tenant_tables(5_000, 2_000, seed=1)
+    return {"ledger": ledger, "allowances": allowances}
+
 
 _STEP = re.compile(
     r"<!-- meanwhile: (?P<event>[^\n]+) -->"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from datetime import tzinfo
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -9,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 
 from tap_nexudus_usage.nexudus.entities import ALLOWANCES, ENTITIES
+from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.pair import tenant_tables
 from tap_nexudus_usage.sandbox.tenant import (
     DirReading,
@@ -39,7 +41,14 @@ def hours_or_zone(value: str) -> tzinfo:
         raise click.BadParameter(message) from error
 
 
-@click.command(context_settings={"show_default": True})
+FAULT = inspect.cleandoc(Fault.__doc__ or "").partition("Attributes:\n")[2]
+"""What a fault may say."""
+
+
+@click.command(
+    context_settings={"show_default": True},
+    epilog=f"\b\nWhat a fault may say:\n{FAULT}",
+)
 @click.option("--port", default=0, help="Port on 127.0.0.1; 0: any that is free.")
 @click.option("--records", default=300, help="How many records the ledger has.")
 @click.option(
@@ -214,7 +223,7 @@ def main(
     \b
       --role CoworkerExtraService-List        this one and no other
 
-    What a fault may say is described with `Fault` in tap_nexudus_usage/sandbox/faults.py.
+    What a fault may say stands at the end; endpoints are token, me, one, many and search.
     """  # noqa: D301 - click wants the character, not the two
     ledger, table = tenant_tables(records, allowances, seed)
     try:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import timedelta
+from typing import get_args
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tap_nexudus_usage.nexudus.entities import Entity
 from tap_nexudus_usage.sandbox import literals, responses
-from tap_nexudus_usage.sandbox.faults import Fault
+from tap_nexudus_usage.sandbox.faults import Endpoint, Fault
 from tap_nexudus_usage.sandbox.records import Table
 from tap_nexudus_usage.sandbox.world import World
 
@@ -28,6 +29,10 @@ class Control:
             fault = Fault(**literals.decode(await request.body()))
         except TypeError as error:
             return responses.json({"Message": str(error)}, 400)
+        known = get_args(Endpoint)
+        if unknown := {*fault.endpoints}.difference(known):
+            message = f"No endpoint is {', '.join(unknown)}; there are {', '.join(known)}"
+            return responses.json({"Message": message}, 400)
         self._world.faults.append(fault)
         return responses.json(asdict(fault))
 

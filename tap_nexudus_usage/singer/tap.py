@@ -229,6 +229,8 @@ class TapNexudusUsage(Tap):
         for option in command.params:
             # Else it isn't known yet where it comes behind `--test`.
             option.is_eager |= option.name == "catalog"
+            if option.name == "test" and isinstance(option, click.Option):
+                option.help = "Say, in at most 15 calls, what works and what this tenant is like."
         return command
 
     @classmethod

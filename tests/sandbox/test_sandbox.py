@@ -493,3 +493,13 @@ def test_without_its_extra_the_command_says_what_it_needs() -> None:
     assert "Traceback" not in finished.stderr
     assert "needs uvicorn" in finished.stderr
     assert "[sandbox]" in finished.stderr
+
+
+def test_a_fault_that_would_befall_nothing_is_refused(bench: Bench) -> None:
+    answer = requests.post(
+        f"{bench.sandbox.url}/control/faults", json={"endpoints": ["searches"]}, timeout=10
+    )
+
+    assert answer.status_code == 400
+    assert "No endpoint is searches; there are token" in answer.json()["Message"]
+    assert not bench.world.faults

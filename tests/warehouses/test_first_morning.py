@@ -47,7 +47,7 @@ def run(commands: str, folder: Path, env: dict[str, str]) -> str:
 def test_what_the_first_morning_shows_is_what_happens(
     make_bench: Callable[..., Bench], tmp_path: Path
 ) -> None:
-    bench = make_bench(**walkthrough.SIZE)
+    bench = make_bench(**walkthrough.tables())
     (tmp_path / "tap-nexudus-usage").symlink_to(CHECKOUT)
     document = walkthrough.DOCUMENT.read_text(encoding="utf-8")
     said: dict[str, list[str]] = defaultdict(list)
