@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
-from bench.pace import LATENCIES, Course, Outcome, courses, simulate
+from bench.pace import LATENCIES, Course, Outcome, courses, paced, simulate
+from bench.results import Results, as_json
+from bench.summary import RESULTS
 from tap_nexudus_usage.nexudus.spacing import CALM, CLOSEST, PUBLISHED, WIDEST, Spacing
 from tap_nexudus_usage.sandbox.throttle import Counting
 
@@ -97,3 +100,9 @@ def test_after_a_calm_it_is_closer_and_less_is_added_where_that_was_too_close() 
     spacing.widen(now, sent_at=now, asked=1.0)
 
     assert wide < spacing.margin < 1.5 * wide
+
+
+def test_the_results_that_are_committed_are_the_paces() -> None:
+    committed = json.loads(RESULTS.read_text(encoding="utf-8"))["paced"]
+
+    assert committed == as_json(Results({}, paced=paced()))["paced"]
