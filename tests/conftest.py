@@ -44,6 +44,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    """Let it look at the end: what duckdb is made with would tell of leaks."""
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def seed() -> Iterator[int]:
     """Make chance repeatable; pytest prints the line with a failure."""
