@@ -93,6 +93,12 @@ TOLD = [
         '"credentials": {',
         AIRBYTE + "test_the_configurations_fit_the_form_and_are_understood",
     ),
+    Told(
+        "docs/settings.md",
+        "sh",
+        "jq ",
+        "warehouses/test_singer_runner.py::test_a_catalog_as_told_selects_both_streams",
+    ),
     Told("docs/airbyte.md", "json", '"STREAM"', AIRBYTE + "test_the_state_shown_is_understood"),
     Told("docs/first-morning.md", "sh", "", MORNING),
     Told("docs/first-morning.md", "text", "30 5 * * *", MORNING, "it is a line for cron"),

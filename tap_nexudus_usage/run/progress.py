@@ -132,8 +132,9 @@ class Progress:
         tally, waited = self._connection.tally, self._connection.throttle.waited
         part = self._parts[-1]
         line = (
-            f"{part.stream}: {part.read()}, {tally.calls} calls, {tally.throttled} throttled, "
-            f"{waited:.0f} s waited for the throttle by all threads together"
+            f"{part.stream}: {part.read()}, {tally.calls} calls, {tally.retries} of them tried "
+            f"again, {tally.throttled} throttled, {waited:.0f} s waited for the throttle by all "
+            "threads"
         )
         left = part.seconds_left(now)
         return line if left is None else f"{line}, about {left:.0f} s left"

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from tap_nexudus_usage.nexudus.entities import Entity
 from tap_nexudus_usage.sandbox import literals, responses
-from tap_nexudus_usage.sandbox.faults import Endpoint, Fault
+from tap_nexudus_usage.sandbox.faults import Endpoint, Fault, Kind
 from tap_nexudus_usage.sandbox.records import Table
 from tap_nexudus_usage.sandbox.world import World
 
@@ -29,10 +29,13 @@ class Control:
             fault = Fault(**literals.decode(await request.body()))
         except TypeError as error:
             return responses.json({"Message": str(error)}, 400)
-        known = get_args(Endpoint)
-        if unknown := {*fault.endpoints}.difference(known):
-            message = f"No endpoint is {', '.join(unknown)}; there are {', '.join(known)}"
-            return responses.json({"Message": message}, 400)
+        for said, known in (
+            (fault.endpoints, get_args(Endpoint)),
+            ([fault.kind], get_args(Kind)),
+        ):
+            if unknown := {*said}.difference(known):
+                message = f"Unknown: {', '.join(unknown)}; there are {', '.join(known)}"
+                return responses.json({"Message": message}, 400)
         self._world.faults.append(fault)
         return responses.json(asdict(fault))
 

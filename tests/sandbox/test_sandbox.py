@@ -495,11 +495,19 @@ def test_without_its_extra_the_command_says_what_it_needs() -> None:
     assert "[sandbox]" in finished.stderr
 
 
-def test_a_fault_that_would_befall_nothing_is_refused(bench: Bench) -> None:
-    answer = requests.post(
-        f"{bench.sandbox.url}/control/faults", json={"endpoints": ["searches"]}, timeout=10
-    )
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ({"endpoints": ["searches"]}, "Unknown: searches; there are token"),
+        ({"kind": "html"}, "Unknown: html; there are answer"),
+        ({"statu": 500}, "statu"),
+    ],
+)
+def test_a_fault_that_would_befall_nothing_is_refused(
+    bench: Bench, fault: dict[str, object], told: str
+) -> None:
+    answer = requests.post(f"{bench.sandbox.url}/control/faults", json=fault, timeout=10)
 
     assert answer.status_code == 400
-    assert "No endpoint is searches; there are token" in answer.json()["Message"]
+    assert told in answer.json()["Message"]
     assert not bench.world.faults
