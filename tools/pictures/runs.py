@@ -25,8 +25,8 @@ PROJECT = Path(__file__).parents[2]
 COLUMNS = 120
 
 COMMAND = "$ tap-nexudus-usage --config config.json --catalog catalog.json > usage.jsonl"
-QUIET = {"TAP_NEXUDUS_USAGE_LOGLEVEL": "WARNING"}
-"""Else the metrics of each call stand above the bar."""
+QUIET = {"TAP_NEXUDUS_USAGE_LOGLEVEL": "WARNING", "PYTHONWARNINGS": "ignore"}
+"""Else the metrics of each call stand above the bar, and that the SDK won't take this Python long."""
 
 LONGEST = 300.0
 """Seconds."""
