@@ -26,7 +26,7 @@ COLUMNS = 120
 
 COMMAND = "$ tap-nexudus-usage --config config.json --catalog catalog.json > usage.jsonl"
 QUIET = {"TAP_NEXUDUS_USAGE_LOGLEVEL": "WARNING", "PYTHONWARNINGS": "ignore"}
-"""Else the metrics of each call stand above the bar, and that the SDK won't take this Python long."""
+"""Else above the bar stand the metrics of each call, and until when the SDK takes an old Python."""
 
 LONGEST = 300.0
 """Seconds."""
