@@ -48,7 +48,7 @@ def check(order: Order) -> Order:
 
 def read(order: Order) -> Order:
     """Read into the cache."""
-    cache = DuckDBCache(db_path=order["cache"])
+    cache = DuckDBCache(db_path=order["cache"], schema_name="nexudus")
     try:
         result = connect(order).read(cache, **order["options"])
     finally:
@@ -59,7 +59,7 @@ def read(order: Order) -> Order:
 
 def look(order: Order) -> Order:
     """The rows of a table, and the types of its columns; none where it isn't there."""
-    cache = DuckDBCache(db_path=order["cache"])
+    cache = DuckDBCache(db_path=order["cache"], schema_name="nexudus")
     try:
         engine = cache.get_sql_engine()
         tables = inspect(engine).get_table_names(schema=cache.schema_name)
