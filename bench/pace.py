@@ -60,13 +60,11 @@ class Outcome:
         throttled: how many were not.
         ideal: seconds from the first to the last, the least that both the server and the published
             limits allow.
-        margin: seconds of the pace's margin in the end.
     """
 
     ideal: float
     times: list[float] = field(default_factory=list)
     throttled: int = 0
-    margin: float = 0.0
 
     @property
     def share(self) -> float:
@@ -107,8 +105,6 @@ class _Simulation:
             event = heappop(self._events)
             self.now = event.time
             event.happen()
-        if self._pace.spacing:
-            self.outcome.margin = self._pace.spacing.margin
         return self.outcome
 
     def _at(self, seconds: float, happen: Callable[[], None]) -> None:
