@@ -6,9 +6,10 @@ import asyncio
 import socket
 import threading
 import time
+from asyncio.trsock import TransportSocket
 from functools import partial
 from types import TracebackType
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import uvicorn
 from typing_extensions import Self
@@ -25,16 +26,26 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: object) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
-        self.app_state["transports"].add(transport)
+        # Over TLS, a transport forgets its socket as it closes.
+        connection = self.transport.get_extra_info("socket")
+        self.app_state["connections"][transport] = connection
         self.app_state = {**self.app_state, "transport": transport}
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if exc is not None:
+            # One that the client reset is left open by uvicorn, and by Python 3.10's TLS.
+            self.transport.close()
 
 
 class _Server(uvicorn.Server):
     """Ends at once, where uvicorn takes its time: a fifth of a second for every test."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._transports: WeakSet[asyncio.Transport] = WeakSet()
-        self.lifespan.state.update(refuse=self.refuse, transports=self._transports)
+        self._connections: WeakKeyDictionary[asyncio.Transport, TransportSocket] = (
+            WeakKeyDictionary()
+        )
+        self.lifespan.state.update(refuse=self.refuse, connections=self._connections)
         await super().startup(sockets)
 
     async def refuse(self, seconds: float) -> None:
@@ -84,8 +95,8 @@ class _Server(uvicorn.Server):
         """End all connections; whether any is left whose socket is still open."""
         still_open = [
             transport
-            for transport in list(self._transports)
-            if transport.get_extra_info("socket").fileno() >= 0
+            for transport, connection in list(self._connections.items())
+            if connection.fileno() >= 0
         ]
         # asyncio fails to abort one that has closed after sending the rest of its answer.
         for transport in still_open:

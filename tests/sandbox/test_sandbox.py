@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import gc
 import socket
+import ssl
+import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pyotp
 import pytest
 import requests
+import trustme
 from calling import get, token_of
 from conftest import Bench
 
@@ -455,29 +459,58 @@ def test_connections_that_come_just_as_others_are_refused_are_closed() -> None:
     gc.collect()
 
 
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """The sandbox finds closed transports again, as it does until they are collected."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("uncollected")
 def test_an_answer_that_outlives_its_connection_does_not_disturb_the_end() -> None:
     text = "x" * 1_000_000
-    # The closed transport is found again until it is collected.
-    gc.disable()
-    try:
-        with Sandbox(World(Ledger(20))) as sandbox:
-            bench = Bench(sandbox)
-            for record_id in bench.ledger:
-                bench.ledger.change(record_id, BookingResourceName=text)
-            token = token_of(bench).json()["access_token"]
-            # Larger than the buffers between the two: it is still being sent after the close.
-            answer = requests.get(
-                f"{sandbox.url}{ENTITY}",
-                headers={"Authorization": f"Bearer {token}", "Connection": "close"},
-                stream=True,
-                timeout=10,
-            )
-            time.sleep(0.1)
-            received = answer.content
-    finally:
-        gc.enable()
+    with Sandbox(World(Ledger(20))) as sandbox:
+        bench = Bench(sandbox)
+        for record_id in bench.ledger:
+            bench.ledger.change(record_id, BookingResourceName=text)
+        token = token_of(bench).json()["access_token"]
+        # Larger than the buffers between the two: it is still being sent after the close.
+        answer = requests.get(
+            f"{sandbox.url}{ENTITY}",
+            headers={"Authorization": f"Bearer {token}", "Connection": "close"},
+            stream=True,
+            timeout=10,
+        )
+        time.sleep(0.1)
+        received = answer.content
     # An exception of the sandbox's thread fails this test.
     assert len(received) > 20 * len(text)
+
+
+@pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize("way", ["reset", "closed", "open"])
+def test_a_connection_over_tls_does_not_disturb_the_end(tmp_path: Path, way: str) -> None:
+    authority = trustme.CA()
+    certificate = tmp_path / "server.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with Sandbox(World(Ledger(1)), certificate=str(certificate)) as sandbox:
+        address = ("127.0.0.1", int(sandbox.url.rpartition(":")[2]))
+        connection = socket.create_connection(address, timeout=60)
+        client = context.wrap_socket(connection, server_hostname="127.0.0.1")
+        client.sendall(b"GET /api/token HTTP/1.1\r\nHost: nexudus\r\n\r\n")
+        assert client.recv(1)
+        if way == "reset":
+            at_once = struct.pack("ii", 1, 0)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        if way != "open":
+            client.close()
+        time.sleep(0.05)
+    client.close()
+    # A transport left open shows now, and an exception of the sandbox's thread fails this test.
+    gc.collect()
 
 
 def test_without_its_extra_the_command_says_what_it_needs() -> None:
