@@ -16,8 +16,9 @@ pin_each = cd $(1) && for pair in $(2); do \
 	done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-installs test-pythons test-long test-warehouses test-airbyte bench docs pictures \
-	settings lint format types wheels audit constraints constraints-warehouses constraints-airbyte clean
+.PHONY: help demo test test-wide test-installs test-pythons test-long test-warehouses \
+	test-airbyte bench docs pictures settings lint format types wheels audit constraints \
+	constraints-warehouses constraints-airbyte clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 25
@@ -29,12 +30,19 @@ demo: .venv/installed ## Run the tap under Meltano against a sandbox, twice
 test: .venv/installed ## Run the quick tests
 	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 
+# How many examples chance decides on, where that isn't said: what the quick tests have is less.
+WIDER = SEARCH_EXAMPLES=80 HOSTILE_EXAMPLES=50
+
+test-wide: .venv/installed ## Run the quick tests, and what they take a part of in whole
+	$(WIDER) PYTHONDONTWRITEBYTECODE= $(BIN)/pytest \
+		-m "not long and not install and not warehouse and not airbyte"
+
 test-installs: .venv/installed ## Install the tap in every way that the README says, and the image's
 	$(BIN)/pytest -m install
 
 # Option: AT_LEAST=3, how many Pythons have to be found.
-test-pythons: .venv/installed ## Run both on every supported Python that is found
-	$(BIN)/python -m tools.pythons $(if $(AT_LEAST),--at-least $(AT_LEAST))
+test-pythons: .venv/installed ## Run the two above on every supported Python that is found
+	$(WIDER) $(BIN)/python -m tools.pythons $(if $(AT_LEAST),--at-least $(AT_LEAST))
 
 test-long: .venv/installed ## Run the quick and long tests, with many more examples (an hour)
 	SEARCH_EXAMPLES=5000 FAULT_SCHEDULES=6000 HOSTILE_EXAMPLES=1000 \

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 from outcomes import Finished, Run
 from tap_server import Order, TapServer
+from wide import mark_crossings
 
 from tap_nexudus_usage import timestamps
 from tap_nexudus_usage.nexudus import entities
@@ -36,6 +37,12 @@ from tap_nexudus_usage.sandbox.world import World
 from tap_nexudus_usage.singer.tap import TapNexudusUsage
 
 SEED = 20250115
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests are wide before those are left out."""
+    mark_crossings(items)
 
 
 def pytest_collection_finish() -> None:

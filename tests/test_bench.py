@@ -26,6 +26,7 @@ PROJECT = Path(__file__).parents[1]
 OF_THE_THROTTLE = {"throttled", "limit_share", "pace", "least_pace"}
 
 
+@pytest.mark.wide
 def test_the_quick_bench_fills_every_column_and_draws_both_plots(tmp_path: Path) -> None:
     finished = subprocess.run(
         [sys.executable, "-m", "bench", "--quick", "--repeat", "1", "--into", tmp_path],

@@ -90,6 +90,7 @@ def test_that_hangs():
 """
 
 
+@pytest.mark.wide
 def test_a_test_that_hangs_is_ended_and_shows_where(tmp_path: Path) -> None:
     (tmp_path / "test_hanging.py").write_text(HANGING, encoding="utf-8")
     options = ["-c", PROJECT / "pyproject.toml", "--rootdir", tmp_path, "-p", "no:cacheprovider"]

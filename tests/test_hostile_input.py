@@ -29,7 +29,7 @@ from tap_nexudus_usage.settings.tidying import LARGEST_ID, tidy
 HALF_A_PAIR = "\ud83d"
 DEEP = "[" * 20_000 + "]" * 20_000
 
-EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "50"))
+EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "20"))
 
 fuzz = settings(
     max_examples=EXAMPLES,

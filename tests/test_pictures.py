@@ -42,6 +42,7 @@ def test_the_way_is_drawn_as_it_is(palette: Palette) -> None:
     assert drawn("way", palette) == way.draw(palette), STALE
 
 
+@pytest.mark.wide
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="another matplotlib draws there")
 def test_the_credits_plotted_are_those_that_the_tap_brings() -> None:
     used = minutes.minutes_used(minutes.read())
@@ -95,6 +96,7 @@ def demo() -> ModuleType:
     return module
 
 
+@pytest.mark.wide
 def test_the_demo_is_shown_as_it_ends(
     demo: ModuleType, make_bench: Callable[..., Bench], tmp_path: Path
 ) -> None:
@@ -131,6 +133,7 @@ def records_of(output: str, stream: str) -> list[dict[str, object]]:
     return [m["record"] for m in messages if m["type"] == "RECORD" and m["stream"] == stream]
 
 
+@pytest.mark.wide
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="another matplotlib draws there")
 def test_the_benchs_plots_are_of_its_results(tmp_path: Path) -> None:
     results = json.loads((PROJECT / "bench" / "results.json").read_text(encoding="utf-8"))
@@ -148,6 +151,7 @@ BAR = re.compile(
 )
 
 
+@pytest.mark.wide
 def test_the_bar_shown_is_what_a_terminal_gets() -> None:
     written = runs.progress(100, until="extra_services: ")
     # A slow machine may have come to what is said at the end.

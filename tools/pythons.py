@@ -1,4 +1,4 @@
-"""Runs quick tests and installs on every supported Python found, and ends with a table."""
+"""Runs quick and wide tests and installs on every supported Python found, and ends with a table."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LONGEST_SUITE = 1_800.0
 """Seconds."""
 
 SUITE = "not long and not warehouse and not airbyte"
-"""The quick tests, and those that install the tap, which a Python may be too old or new for."""
+"""The quick and the wide tests, and those that install the tap: no wheel may be for a Python."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def homes() -> Iterator[Path]:
 
 
 def test_on(version: str) -> Row:
-    """Run the quick tests on a Python, in an environment of its own."""
+    """Run the tests on a Python, in an environment of its own."""
     python = find([version])
     if python is None:
         return Row(version, None, "not found")
@@ -108,7 +108,7 @@ def uv(*arguments: str | Path) -> None:
 
 
 def run_tests(folder: Path) -> tuple[bool, str]:
-    """Whether the quick tests pass in an environment, and how many."""
+    """Whether the tests pass in an environment, and how many."""
     report = folder / "report.xml"
     command = [str(folder / "bin" / "pytest"), "--quiet", "-m", SUITE, f"--junit-xml={report}"]
     try:

@@ -130,6 +130,7 @@ def at_random(count: int, span: timedelta, ids: range) -> dict[str, str | None]:
     }
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize(
     ("count", "span", "most"),
     [
@@ -208,6 +209,7 @@ def read(server: TapServer, protocol: Protocol, bench: Bench, way: str, **state:
     return protocol.messages(finished.stdout.encode())
 
 
+@pytest.mark.crossing
 @WAYS
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.name)
 def test_an_object_of_any_size_is_read_and_becomes_a_text(
@@ -230,6 +232,7 @@ def test_an_object_of_any_size_is_read_and_becomes_a_text(
     }
 
 
+@pytest.mark.crossing
 @WAYS
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.name)
 def test_a_killed_run_is_resumed_from_a_text(

@@ -242,6 +242,7 @@ BODIES_WITH_A_TOKEN = [
 ]
 
 
+@pytest.mark.crossing
 @pytest.mark.parametrize("status", [200, 201, 203, 204, 206, 299, 302, 400, 404, 429, 500])
 @pytest.mark.parametrize("body", BODIES_WITH_A_TOKEN, ids=range(len(BODIES_WITH_A_TOKEN)))
 def test_no_token_of_an_answer_is_ever_quoted(

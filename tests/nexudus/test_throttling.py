@@ -90,6 +90,7 @@ def test_everything_comes_with_pacing_off(throttled_bench: Bench) -> None:
     assert bench.world.count()["throttled"] > 0
 
 
+@pytest.mark.crossing
 @pytest.mark.parametrize("status", [409, 429, 503])
 @pytest.mark.parametrize("header", ["20", None, "0", "-5", "nonsense", "date"])
 def test_throttling_is_waited_out(bench: Bench, status: int, header: str | None) -> None:

@@ -216,6 +216,7 @@ def test_a_total_of_the_page_only_is_told(
     assert isinstance(run.error, ApiError)
 
 
+@pytest.mark.crossing
 @pytest.mark.parametrize("uncounted", [True, False])
 @pytest.mark.parametrize("clock", [-5, 0, 2, 8])
 @pytest.mark.parametrize("page_size", [10, 1_000])
@@ -278,6 +279,7 @@ def test_a_change_after_the_last_page_comes_even_without_lookback(bench: Bench) 
     assert all(latest[record_id] == bench.expected(record_id) for record_id in bench.ledger)
 
 
+@pytest.mark.crossing
 @pytest.mark.parametrize("total", ["1e15", "1e999", "NaN", "123456789012345678901"])
 @pytest.mark.parametrize("skip", range(6))
 def test_a_total_beyond_reason_in_passing_costs_few_calls(
@@ -325,6 +327,7 @@ def test_stamps_of_another_format_on_a_whole_page_break_the_schema(bench: Bench)
 GATEWAY = [{"body": HTML}, {"body": HTML, "headers": {"Content-Type": "text/html"}}, {"body": ""}]
 
 
+@pytest.mark.crossing
 @pytest.mark.parametrize("answer", GATEWAY)
 @pytest.mark.parametrize("batch_size", [1, 200])
 @pytest.mark.parametrize("told", ["warn", "fail", "tombstone"])
@@ -345,6 +348,7 @@ def test_a_gateway_that_answers_404_to_everything_deletes_nothing(
     assert second.bookmark == first.bookmark
 
 
+@pytest.mark.crossing
 @pytest.mark.parametrize("answer", GATEWAY)
 @pytest.mark.parametrize("batch_size", [1, 7, 200])
 @pytest.mark.parametrize("skip", [0, 3, 20, 60])
@@ -431,6 +435,7 @@ def test_batches_of_which_no_id_exists_cost_no_more_than_one_by_one(
     assert bench.count_calls() <= 299 + 5
 
 
+@pytest.mark.crossing
 @pytest.mark.parametrize("told", ["warn", "fail", "tombstone"])
 @pytest.mark.parametrize(("batch_size", "threads"), [(1, 1), (7, 1), (7, 4), (200, 4)])
 @pytest.mark.parametrize("every", [2, 3, 4])

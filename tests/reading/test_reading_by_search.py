@@ -424,7 +424,7 @@ def shared_bench() -> Iterator[Bench]:
         yield Bench(sandbox, config={"record_ids": None})
 
 
-EXAMPLES = int(os.environ.get("SEARCH_EXAMPLES", "80"))
+EXAMPLES = int(os.environ.get("SEARCH_EXAMPLES", "30"))
 
 
 @settings(

@@ -12,6 +12,7 @@ from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.tokens import User
 
 
+@pytest.mark.crossing
 @pytest.mark.parametrize("status", [204, 400, 401, 403, 422, 423, 500])
 @pytest.mark.parametrize("position", [0, 4, 9])
 @pytest.mark.parametrize("batch_size", [1, 200])

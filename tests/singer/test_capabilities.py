@@ -265,6 +265,7 @@ def by_stamp(bench: Bench) -> list[Record]:
     return [bench.expected(record_id) for record_id in bench.ledger.updated_between("", "~")]
 
 
+@pytest.mark.crossing
 @pytest.mark.parametrize("by_id", [True, False], ids=["by Id", "by search"])
 def test_incremental(
     bench: Bench, capability: Capability, run: Callable[..., Finished], *, by_id: bool
@@ -287,6 +288,7 @@ def test_incremental(
         assert first.run.bookmark["emitted"].keys() <= emitted
 
 
+@pytest.mark.crossing
 def test_full_table(
     bench: Bench, capability: Capability, run: Callable[..., Finished], written_as: dict[str, Any]
 ) -> None:
@@ -309,6 +311,7 @@ def test_full_table(
         assert len(versions) == 1
 
 
+@pytest.mark.crossing
 def test_tombstone(bench: Bench, capability: Capability, run: Callable[..., Finished]) -> None:
     ids = list(bench.ledger)
     gone = ids[3]
