@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any
 
 from singer_sdk.configuration._dict_config import parse_environment_config
@@ -15,6 +17,9 @@ from tap_nexudus_usage.settings.loading import validated
 from tap_nexudus_usage.singer import batch_files
 
 logger = logging.getLogger(__name__)
+
+ALMOST = 0.88
+"""How much of two names has to be the same, by difflib; one letter less of five or more is."""
 
 
 def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -49,7 +54,26 @@ def from_environment(properties: Mapping[str, Any], prefix: str) -> dict[str, An
         except ValueError:
             message = f"Environment variable {prefix}{name.upper()} must hold valid JSON"
             raise SettingsError(message) from None
+    _warn_of_mistyped(properties, prefix)
     return config
+
+
+def _warn_of_mistyped(properties: Iterable[str], prefix: str) -> None:
+    """Name the environment variables that are almost a setting's.
+
+    Others may be another plugin's: what inherits from the tap in Meltano has a name that begins
+    with the tap's.
+    """
+    ours = {name.upper() for name in properties}
+    given = {name.removeprefix(prefix) for name in os.environ if name.startswith(prefix)}
+    for name in sorted(given - ours):
+        is_anothers = any(name.endswith(f"_{own}") for own in ours)
+        if not is_anothers and (meant := get_close_matches(name.upper(), ours, 1, ALMOST)):
+            logger.warning(
+                "There is no setting for environment variable %.100r, it is ignored: is %s meant?",
+                prefix + name,
+                prefix + meant[0],
+            )
 
 
 @contextmanager

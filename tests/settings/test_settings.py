@@ -227,6 +227,38 @@ def test_a_mistake_in_the_environment_is_told(
         TapNexudusUsage(parse_env_config=True)
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("RECORD_ID", "RECORD_IDS"),
+        ("LOOKBACK_HOUR", "LOOKBACK_HOURS"),
+        ("PASWORD", "PASSWORD"),
+        ("START-DATE", "START_DATE"),
+        ("max_retries", "MAX_RETRIES"),
+        ("LOGLEVEL", None),
+        ("_SELECT", None),
+        ("_BERLIN_USERNAME", None),
+        ("EU_USERNAME", None),
+        ("EU_RECORD_IDS_FILE", None),
+        ("PIP_URL", None),
+    ],
+)
+def test_an_environment_variable_that_is_almost_a_settings_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, meant: str | None
+) -> None:
+    monkeypatch.setenv("TAP_NEXUDUS_USAGE_ACCESS_TOKEN", "t")
+    monkeypatch.setenv(f"TAP_NEXUDUS_USAGE_{name}", "INFO")
+
+    TapNexudusUsage(parse_env_config=True)
+
+    told = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    expected = (
+        f"There is no setting for environment variable 'TAP_NEXUDUS_USAGE_{name}', it is "
+        f"ignored: is TAP_NEXUDUS_USAGE_{meant} meant?"
+    )
+    assert told == ([expected] if meant else [])
+
+
 def test_secrets_do_not_show_in_what_settings_print_as() -> None:
     given = settings(password="hush", totp_secret="JBSWY3DPEHPK3PXP")
 
