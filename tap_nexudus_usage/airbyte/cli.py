@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -29,13 +29,22 @@ GRACE = 3.0
 
 NAME = "source-nexudus-usage"
 
-COMMANDS = {
-    "spec": (),
-    "check": ("config",),
-    "discover": ("config",),
-    "read": ("config", "catalog"),
+_CONFIG = {"config": ("file with the settings, as `spec` describes them", True)}
+
+COMMANDS: Mapping[str, tuple[str, Mapping[str, tuple[str, bool]]]] = {
+    "spec": ("Say which settings there are.", {}),
+    "check": ("Say whether the ledger can be read, and what this tenant is like.", _CONFIG),
+    "discover": ("Say which streams there are.", _CONFIG),
+    "read": (
+        "Read the streams of a configured catalog.",
+        {
+            **_CONFIG,
+            "catalog": ("file with the streams to read, and how: a configured catalog", True),
+            "state": ("file with the states that the last read wrote; none: read all", False),
+        },
+    ),
 }
-"""Each with the files it needs."""
+"""What each command is for, and of its files what they hold and whether they are needed."""
 
 
 def main(args: Sequence[str] | None = None, *, clock_speed: float = 1.0) -> int:
@@ -201,19 +210,11 @@ class _Parser(argparse.ArgumentParser):
 def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser = _Parser(prog=NAME, description="Airbyte source for Nexudus's ledger of credits used.")
     commands = parser.add_subparsers(dest="command", required=True)
-    files = {
-        "spec": (),
-        "check": ("config",),
-        "discover": ("config",),
-        "read": ("config", "catalog"),
-    }
-    for command, needed in files.items():
-        options = commands.add_parser(command)
-        options.add_argument("--debug", action="store_true")
-        for name in needed:
-            options.add_argument(f"--{name}", type=Path, required=True)
-        if command == "read":
-            options.add_argument("--state", type=Path)
+    for name, (help_text, files) in COMMANDS.items():
+        command = commands.add_parser(name, help=help_text, description=help_text)
+        command.add_argument("--debug", action="store_true", help="log more")
+        for file, (what, is_needed) in files.items():
+            command.add_argument(f"--{file}", type=Path, required=is_needed, help=what)
     parser.set_defaults(error=None)
     try:
         return parser.parse_args(args)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from conftest import Bench
 from outcomes import STREAM
+from tap_server import Order, TapServer
 
 from airbyte.conversation import CURSOR, DELETED, READ, Source, configured, discovered, say
 from tap_nexudus_usage.airbyte import spec
@@ -21,6 +22,13 @@ from tap_nexudus_usage.nexudus.entities import ENTITIES, LEDGER
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.tokens import User
 from tap_nexudus_usage.settings.declared import PROPERTIES
+
+FILES = {
+    "spec": [],
+    "check": ["config"],
+    "discover": ["config"],
+    "read": ["config", "catalog", "state"],
+}
 
 SECRETS = {"password", "totp_secret", "refresh_token", "access_token"}
 
@@ -42,6 +50,18 @@ def objects(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for inner in (*schema.get("properties", {}).values(), *schema.get("oneOf", ())):
         if "properties" in inner or "oneOf" in inner:
             yield from objects(inner)
+
+
+@pytest.mark.parametrize("command", ["spec", "check", "discover", "read"])
+def test_the_help_says_what_each_option_is_for(tap_server: TapServer, command: str) -> None:
+    finished = tap_server.run(Order([command, "--help"], protocol="airbyte"))
+
+    assert finished.code == 0
+    options = finished.stdout.partition("options:")[2].strip().splitlines()
+    begun = [line.split() for line in options if line.lstrip().startswith("-")]
+    assert [words[0] for words in begun] == ["-h,", "--debug", *(f"--{n}" for n in FILES[command])]
+    # Behind the option and what stands for its value.
+    assert all(len(words) > 2 for words in begun)
 
 
 # spec
