@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,21 @@ def table() -> str:
     for name, schema in PROPERTIES.items():
         (json_type,) = (item for item in schema["type"] if item != "null")
         kind = " or ".join(schema.get("enum", [])) or schema.get("format", json_type)
+        kind += _bounds(schema)
         if schema.get("secret"):
             kind += ", secret"
         default = f"`{_as_written(schema['default'])}`" if "default" in schema else ""
         rows.append(f"| `{name}` | {kind} | {default} | {schema['description']} |")
     return "\n".join(rows) + "\n"
+
+
+def _bounds(schema: Mapping[str, Any]) -> str:
+    """Between which numbers a setting has to lie, if that is declared."""
+    if "maximum" in schema:
+        return f", {schema['minimum']} to {schema['maximum']}"
+    if "minimum" in schema:
+        return f", at least {schema['minimum']}"
+    return f", more than {schema['exclusiveMinimum']}" if "exclusiveMinimum" in schema else ""
 
 
 def _as_written(value: Any) -> str:
