@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
+from dotenv import find_dotenv, load_dotenv
 from singer_sdk.configuration._dict_config import parse_environment_config
 
 from tap_nexudus_usage.errors import SettingsError
@@ -46,16 +47,32 @@ def from_environment(properties: Mapping[str, Any], prefix: str) -> dict[str, An
     Ours stay text, which `tidying` reads; the SDK's reading fails on `1,2` and `1.5`. Its own
     settings are read by it, one by one so that an error can name the variable.
     """
+    _load_dotenv()
     config: dict[str, Any] = {}
     for name, schema in properties.items():
         as_text = {"type": ["string"]} if name in PROPERTIES else schema
         try:
-            config |= parse_environment_config({"properties": {name: as_text}}, prefix)
+            alone = {"properties": {name: as_text}}
+            config |= parse_environment_config(alone, prefix, dotenv_path=os.devnull)
         except ValueError:
             message = f"Environment variable {prefix}{name.upper()} must hold valid JSON"
             raise SettingsError(message) from None
     _warn_of_mistyped(properties, prefix)
     return config
+
+
+def _load_dotenv() -> None:
+    """Let the `.env` of the working folder, or above, say what the environment doesn't.
+
+    The SDK says that it does this, but looks for the file above its own installation, and lets what
+    is in it go before what was set for this very run.
+    """
+    path = find_dotenv(usecwd=True)
+    try:
+        load_dotenv(path)
+    except (OSError, ValueError) as error:
+        message = f"{path} can't be read: {getattr(error, 'strerror', None) or 'it is no UTF-8'}"
+        raise SettingsError(message) from error
 
 
 def _warn_of_mistyped(properties: Iterable[str], prefix: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Bench
+from conftest import Bench, run_tap
 
 from tap_nexudus_usage.errors import SettingsError
 from tap_nexudus_usage.settings.checked import Settings
@@ -212,6 +213,38 @@ def test_settings_are_read_from_the_environment(
     assert tap.settings.connection.request_timeout == 2.5
     tap.sync_all()
     assert bench.world.count()["many"] == 1
+
+
+@pytest.mark.parametrize("folder", [".", "in/here"])
+def test_a_dotenv_says_what_the_environment_does_not(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    first, second = list(bench.ledger)[:2]
+    lines = {
+        "PASSWORD": bench.world.user.password,
+        "API_URL": bench.sandbox.url,
+        "USERNAME": "another",
+        "RECORD_IDS": f"{first},{second}",
+    }
+    text = "".join(f"TAP_NEXUDUS_USAGE_{name}='{value}'\n" for name, value in lines.items())
+    Path(".env").write_text(text, encoding="utf-8")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(folder)
+    username = {"TAP_NEXUDUS_USAGE_USERNAME": bench.world.user.username}
+
+    finished = run_tap("--config", "ENV", env={**os.environ, **username})
+
+    assert finished.code == 0, finished.stderr
+    assert finished.run.ids == [first, second]
+
+
+def test_a_dotenv_that_cannot_be_read_is_told() -> None:
+    Path(".env").write_bytes(b"TAP_NEXUDUS_USAGE_PASSWORD=\xff\n")
+
+    finished = run_tap("--config", "ENV")
+
+    assert finished.code == 1
+    assert finished.last_line.endswith(".env can't be read: it is no UTF-8")
 
 
 @pytest.mark.parametrize(
