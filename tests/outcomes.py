@@ -21,6 +21,17 @@ def catalog_of(*streams: str, method: str = "INCREMENTAL") -> dict[str, Any]:
     return catalog
 
 
+def merged(older: dict[str, Any], newer: dict[str, Any]) -> dict[str, Any]:
+    """What Meltano keeps where a run that failed wrote the `newer` state."""
+    both = {
+        name: merged(older[name], value)
+        if isinstance(value, dict) and isinstance(older.get(name), dict)
+        else value
+        for name, value in newer.items()
+    }
+    return {**older, **both}
+
+
 @dataclass
 class Run:
     """What a run of the tap wrote, and what it raised."""

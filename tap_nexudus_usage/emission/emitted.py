@@ -135,8 +135,11 @@ class Emitted:
             "emitted": self._kept,
             "read_by": self._read_by,
         }
+        # What was there becomes null: where a runner merges the state of a run that failed into the
+        # one before, that one's bookmark would stay, and hide all that is older.
+        kept = {key: kept for key, kept in bookmark.items() if kept is not None or key in self._state}
         self._state.clear()
-        self._state.update((key, kept) for key, kept in bookmark.items() if kept is not None)
+        self._state.update(kept)
 
     def _prune(self) -> None:
         """By search, drop what no later search will come across."""

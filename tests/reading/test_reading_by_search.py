@@ -16,7 +16,7 @@ import pytest
 from conftest import SEED, Bench, run_measured
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from outcomes import Run, catalog_of
+from outcomes import Run, catalog_of, merged
 
 from tap_nexudus_usage.errors import AccessError, ApiError
 from tap_nexudus_usage.nexudus.entities import ALLOWANCES, ENTITIES, LEDGER, Entity
@@ -301,6 +301,20 @@ def test_an_interrupted_search_after_reading_by_id_begins_where_it_was(
 
     assert 0 < len(interrupted.ids) < 57
     assert sorted(first.ids + interrupted.ids + third.ids) == list(bench.ledger)
+
+
+def test_a_search_after_reading_by_id_begins_anew_though_the_first_one_was_refused(
+    make_search: Callable[..., Bench],
+) -> None:
+    bench = make_search(60, user=User(roles=frozenset({READ})))
+    first = bench.read(record_ids=by_stamp(bench)[-3:])
+
+    refused = bench.run(state=first.state)
+    bench.world.user.roles = frozenset({READ, LIST})
+    second = bench.read(state=merged(first.state, refused.state))
+
+    assert isinstance(refused.error, AccessError)
+    assert sorted(first.ids + second.ids) == list(bench.ledger)
 
 
 def test_reading_by_id_after_a_search_misses_nothing(make_search: Callable[..., Bench]) -> None:
