@@ -40,6 +40,7 @@ class Emitted:
         except (AttributeError, TypeError, ValueError):
             message = "The state can't be understood; restore it, or start over without one"
             raise SettingsError(message) from None
+        self._forgotten: set[str] = set()
         self._state = state
         self._replication_key = replication_key
         # What ends before a read begins leaves it as true as it was.
@@ -99,6 +100,7 @@ class Emitted:
     def add(self, record_id: int, updated_on: str | None) -> None:
         """Remember a record that was just written."""
         self._emitted[str(record_id)] = updated_on
+        self._forgotten.discard(str(record_id))
         self._kept = None
         self.advance(updated_on)
         if len(self._emitted) >= self._prune_at:
@@ -121,13 +123,16 @@ class Emitted:
     def forget(self, record_id: int) -> None:
         """Forget an Id whose tombstone was just written."""
         self._emitted.pop(str(record_id), None)
+        self._forgotten.add(str(record_id))
         self._kept = None
 
     def save(self) -> None:
         """Put all into the state, but what no later run needs."""
         self._prune()
         if self._kept is None:
-            self._kept = packed.pack(self._emitted, follows_text=self._follows_text)
+            self._kept = packed.pack(
+                self._emitted, follows_text=self._follows_text, forgotten=self._forgotten
+            )
             self._follows_text |= packed.holds_text(self._kept)
         bookmark = {
             "replication_key": self._replication_key,
@@ -137,9 +142,11 @@ class Emitted:
         }
         # What was there becomes null: where a runner merges the state of a run that failed into the
         # one before, that one's bookmark would stay, and hide all that is older.
-        kept = {key: kept for key, kept in bookmark.items() if kept is not None or key in self._state}
+        before = set(self._state)
         self._state.clear()
-        self._state.update(kept)
+        self._state.update(
+            (key, kept) for key, kept in bookmark.items() if kept is not None or key in before
+        )
 
     def _prune(self) -> None:
         """By search, drop what no later search will come across."""

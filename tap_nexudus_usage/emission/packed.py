@@ -6,8 +6,9 @@ width, column by column: the distances between the Ids in their order, eight byt
 date-times.
 
 Meltano merges the state of a run that failed into the one before, object by object: what has been
-an object has to stay one. So a text may find itself beside entries by Id that are older than it,
-and entries by Id beside a text that is older than them, unless they put null in its place.
+an object has to stay one, and what isn't said again stays. So a text may find itself beside entries
+by Id that are older than it, and entries by Id beside a text that is older than them, unless they
+put null in its place; and an Id whose tombstone was written would come back, unless that is marked.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import base64
 import re
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import accumulate, islice
 from operator import sub
 from typing import Any
@@ -27,6 +28,9 @@ MOST_PLAIN = 10_000
 TEXT = "zlib1"
 """What is in the place of an Id."""
 
+FORGOTTEN = ""
+"""What is in the place of the date-time of an Id that was forgotten."""
+
 _COUNTED = re.compile(r"(\d{1,9}):(.*)", re.ASCII | re.DOTALL)
 _ID = 8
 _STAMP = len("2025-01-15T10:30:00.500000Z")
@@ -36,12 +40,13 @@ Plain = dict[str, str | None]
 """By Id the canonical date-time, if any."""
 
 
-def pack(emitted: Plain, *, follows_text: bool) -> Plain:
-    """What to keep in the state, exactly, where the one before may hold a text."""
+def pack(emitted: Plain, *, follows_text: bool, forgotten: Iterable[str] = ()) -> Plain:
+    """What to keep in the state, exactly, where the one before may hold a text, or more Ids."""
     text = _packed(emitted) if len(emitted) > MOST_PLAIN else None
     if text is not None:
         return {TEXT: text}
-    return {**emitted, TEXT: None} if follows_text else dict(emitted)
+    plain = {**emitted, **dict.fromkeys(forgotten, FORGOTTEN)}
+    return {**plain, TEXT: None} if follows_text else plain
 
 
 def holds_text(kept: Mapping[str, Any]) -> bool:
@@ -53,7 +58,11 @@ def unpack(kept: Mapping[str, Any]) -> Plain:
     """What `pack` was given; raises ValueError or TypeError for a text that isn't whole."""
     if holds_text(kept):
         return _unpacked(kept[TEXT])
-    return {record_id: stamp for record_id, stamp in kept.items() if record_id != TEXT}
+    return {
+        record_id: stamp
+        for record_id, stamp in kept.items()
+        if record_id != TEXT and stamp != FORGOTTEN
+    }
 
 
 def count_entries(kept: Any) -> int:

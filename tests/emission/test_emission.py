@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from conftest import Bench
+from outcomes import merged
 
-from tap_nexudus_usage.errors import MissingRecordsError
+from tap_nexudus_usage.emission.packed import unpack
+from tap_nexudus_usage.errors import MissingRecordsError, UnansweredError
 from tap_nexudus_usage.nexudus.entities import LEDGER
+from tap_nexudus_usage.sandbox.faults import Fault
 
 
 def test_a_second_run_emits_only_what_changed(make_bench: Callable[..., Bench]) -> None:
@@ -123,8 +128,33 @@ def test_a_deleted_record_becomes_one_tombstone(bench: Bench) -> None:
     for tombstone in second.records:
         assert tombstone["_sdc_deleted_at"] is not None
         assert {v for k, v in tombstone.items() if k not in {"Id", "_sdc_deleted_at"}} == {None}
-    assert not second.bookmark["emitted"].keys() & set(map(str, gone))
+    assert not unpack(second.bookmark["emitted"]).keys() & set(map(str, gone))
+    assert not third.bookmark["emitted"].keys() & set(map(str, gone))
     assert third.records == []
+
+
+def test_a_tombstone_stays_told_though_the_run_fails_and_its_state_is_merged(bench: Bench) -> None:
+    gone, broken, *_ = bench.ledger
+    way: dict[str, Any] = {
+        "record_ids": list(bench.ledger),
+        "on_missing_record": "tombstone",
+        "max_retries": 1,
+    }
+    first = bench.read(**way)
+    record = json.loads(bench.ledger.json(gone) or b"")
+    bench.ledger.delete(gone)
+    bench.world.faults.append(Fault(status=500, ids=[broken], times=None))
+
+    failed = bench.run(**way, state=first.state)
+    state = merged(first.state, failed.state)
+    again = bench.run(**way, state=state)
+    bench.world.faults.clear()
+    bench.ledger.insert(gone, **record)
+    back = bench.read(**way, state=merged(state, again.state))
+
+    assert isinstance(failed.error, UnansweredError)
+    assert [failed.ids, again.ids, back.ids] == [[gone], [], [gone]]
+    assert back.records[0]["UpdatedOn"] == first.records[0]["UpdatedOn"]
 
 
 def test_an_id_never_emitted_becomes_no_tombstone(bench: Bench) -> None:
