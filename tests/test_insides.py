@@ -173,9 +173,9 @@ def test_urllib3_sends_through_the_connection_given(
         sent.append(url)
         original(self, method, url, *args, **kwargs)
 
-    def note(self: Any, method: str) -> None:
+    def note(self: Any, method: str, **options: Any) -> None:
         at_gate.append(method)
-        let_through(self, method)
+        let_through(self, method, **options)
 
     monkeypatch.setattr(session._ApiHTTPConnection, "putrequest", putrequest)
     monkeypatch.setattr(transport.Transport, "_let_through", note)

@@ -43,13 +43,16 @@ class Pace:
             posts = Windows([(60, MINUTE), (2_500, DAY)])
             self._windows = {False: [general], True: [posts, general]}
 
-    def take(self, now: float, *, post: bool = False) -> Wait | None:
-        """Take a place now and return None, or what there is to wait for before asking again."""
+    def take(self, now: float, *, post: bool = False, again: bool = False) -> Wait | None:
+        """Take a place now and return None, or what there is to wait for before asking again.
+
+        `again`: for a call that the longer limits have counted already.
+        """
         if self._held_until > now:
             return Wait(self._held_until - now, "")
         if self.spacing is not None and (seconds := self.spacing.wait(now)) > 0:
             return Wait(seconds, "")
-        for windows in self._windows[post]:
+        for windows in () if again else self._windows[post]:
             if seconds := windows.take(now):
                 return Wait(seconds, windows.describe_full())
         if self.spacing is not None:

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import logging
 import re
+import ssl
 import time
-from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPResponse
-from typing import Any
+from typing import Any, Protocol
 
 import requests
 from requests.adapters import HTTPAdapter
 from typing_extensions import override
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ProtocolError
 
-Gate = Callable[[str], None]
-"""Passed, with its method, by each request just before it is written; may wait, or raise.
 
-There and not before: until a connection is there takes two round trips or three, and the calls of
-one that is there already would catch up with those that wait for theirs.
-"""
+class Gate(Protocol):
+    """Passed by each request just before it is written.
+
+    There and not before: until a connection is there takes two round trips or three, and the calls
+    of one that is there already would catch up with those that wait for theirs.
+    """
+
+    def __call__(self, method: str, /, *, again: bool) -> None:
+        """Wait until a request may be written, or raise.
+
+        `again`: it has passed already, but has had to open its connection anew.
+        """
 
 
 class ApiSession(requests.Session):
@@ -66,6 +73,7 @@ class ApiSession(requests.Session):
             # The API doesn't redirect; whoever does must not be sent the token.
             "allow_redirects": False,
         }
+        self.waited = 0.0
         try:
             return super().send(request, **options, **kwargs)
         except (OSError, UnicodeError, HTTPError) as error:
@@ -74,10 +82,10 @@ class ApiSession(requests.Session):
             # What requests lets through of the libraries below.
             raise requests.ConnectionError(error, request=request) from error
 
-    def _pass_gate(self, method: str) -> None:
+    def _pass_gate(self, method: str, /, *, again: bool) -> None:
         begin = time.monotonic()
-        self._gate(method)
-        self.waited = time.monotonic() - begin
+        self._gate(method, again=again)
+        self.waited += time.monotonic() - begin
 
     @override
     def get_redirect_target(self, resp: requests.Response) -> str | None:
@@ -119,21 +127,46 @@ class _ApiHTTPConnection(HTTPConnection):
 
     @override
     def endheaders(self, *args: Any, **kwargs: Any) -> None:
-        was_open = self.sock is not None
-        if not was_open:
+        if self.sock is None:
             self.connect()
-        self._gate(self._method_at_gate)
-        # Of one just opened that can't be told: what TLS sends unasked looks like its end.
-        if was_open and not self.is_connected:
+        self._gate(self._method_at_gate, again=False)
+        # Once: what the other side closes at once would be opened without end.
+        if not self.is_connected:
             self._open_anew()
+            self._gate(self._method_at_gate, again=True)
         super().endheaders(*args, **kwargs)
+
+    @property
+    @override
+    def is_connected(self) -> bool:
+        """Whether the other side has neither closed the connection nor answered unasked.
+
+        urllib3's doesn't read, and so takes the tickets that TLS sends for its end.
+        """
+        if self.sock is None:
+            return False
+        timeout = self.sock.gettimeout()
+        self.sock.settimeout(0)
+        try:
+            self.sock.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            return False
+        finally:
+            self.sock.settimeout(timeout)
+        return False
 
     def _open_anew(self) -> None:
         """Open a connection in the place of one that the other side closed at the gate."""
         self.sock.close()
         self.sock = None
-        self.connect()
-        self._gate(self._method_at_gate)
+        try:
+            self.connect()
+        except ConnectionError as error:
+            # urllib3 passes over one that comes while a request is written.
+            message = "Connection aborted."
+            raise ProtocolError(message, error) from error
 
 
 class _ApiHTTPSConnection(_ApiHTTPConnection, HTTPSConnection):

@@ -175,8 +175,8 @@ class Transport:
             self._on_answer(call.endpoint, answer.status_code, max(seconds, 0.0))
         return answer
 
-    def _let_through(self, method: str) -> None:
-        self._local.sent_at = self._throttle.acquire(post=method == "POST")
+    def _let_through(self, method: str, /, *, again: bool) -> None:
+        self._local.sent_at = self._throttle.acquire(post=method == "POST", again=again)
 
     def _session(self) -> ApiSession:
         session: ApiSession | None = getattr(self._local, "session", None)

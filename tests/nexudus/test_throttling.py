@@ -303,6 +303,16 @@ def test_every_published_window_is_kept(
     assert clock.now() - begin >= at_least
 
 
+def test_what_had_its_place_counts_once_but_keeps_its_distance() -> None:
+    pace = Pace(2)
+
+    assert pace.take(0.0) is None
+    assert pace.take(0.05, again=True) is not None
+    assert pace.take(1.0, again=True) is None
+    assert pace.take(2.0) is None
+    assert pace.take(3.0) is not None
+
+
 def test_no_call_is_let_through_after_the_end() -> None:
     clock = Clock()
     throttle = Throttle(clock, Pace(0))
