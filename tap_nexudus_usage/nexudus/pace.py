@@ -41,7 +41,8 @@ class Pace:
             self.spacing = Spacing()
             general = Windows([(requests_per_minute, MINUTE), (5_000, HOUR), (200_000, DAY)])
             posts = Windows([(60, MINUTE), (2_500, DAY)])
-            self._windows = {False: [general], True: [posts, general]}
+            # The one that may be full comes first, lest the other count what doesn't get a place.
+            self._windows = {False: [general], True: [general, posts]}
 
     def take(self, now: float, *, post: bool = False, again: bool = False) -> Wait | None:
         """Take a place now and return None, or what there is to wait for before asking again.

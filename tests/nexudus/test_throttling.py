@@ -313,6 +313,17 @@ def test_what_had_its_place_counts_once_but_keeps_its_distance() -> None:
     assert pace.take(3.0) is not None
 
 
+def test_a_login_that_gets_no_place_is_not_counted() -> None:
+    pace = Pace(1)
+    assert pace.take(0.0) is None
+
+    waits = [pace.take(1.0 + tick, post=True) for tick in range(58)]
+    waits += [pace.take(59.0 + tick / 100, post=True) for tick in range(100)]
+
+    assert None not in waits
+    assert pace.take(61.0, post=True) is None
+
+
 def test_no_call_is_let_through_after_the_end() -> None:
     clock = Clock()
     throttle = Throttle(clock, Pace(0))
