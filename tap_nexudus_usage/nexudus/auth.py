@@ -151,11 +151,9 @@ class TokenAuth(AuthBase):
         self._renew_at = self._clock.now() + grant.expires_in - margin
 
     def _refresh_or_log_in(self) -> Grant:
-        if self._refresh_token is not None:
+        if (token := self._refresh_token) is not None:
             try:
-                return self._ask(
-                    {"grant_type": "refresh_token", "refresh_token": self._refresh_token}
-                )
+                return self._ask("refresh_token", lambda: {"refresh_token": token})
             except RefusalError as refusal:
                 # A refresh token lasts 15 days, dies when another process uses it, and isn't
                 # worth a failed run while there is a password.
@@ -165,7 +163,7 @@ class TokenAuth(AuthBase):
                         refusal, "Get a new refresh_token, or set username and password"
                     ) from refusal
         try:
-            return self._ask(self._password_form())
+            return self._ask("password", self._password_form)
         except RefusalError as refusal:
             if self._credentials.totp_secret is None:
                 remedy = "Check username and password; with two-factor login, set totp_secret"
@@ -176,7 +174,6 @@ class TokenAuth(AuthBase):
     def _password_form(self) -> dict[str, str]:
         credentials = self._credentials
         form = {
-            "grant_type": "password",
             "username": credentials.username or "",
             "password": credentials.password or "",
         }
@@ -187,18 +184,18 @@ class TokenAuth(AuthBase):
             form["totp"] = Totp(credentials.totp_secret).now()
         return form
 
-    def _ask(self, form: dict[str, str]) -> Grant:
+    def _ask(self, kind: str, form: Callable[[], dict[str, str]]) -> Grant:
         client_id = self._credentials.client_id
         call = Call(
-            what=f"the {form['grant_type']} grant",
+            what=f"the {kind} grant",
             endpoint=PATH,
             url=self._url,
             method="POST",
-            form=form,
+            form=lambda: {"grant_type": kind, **form()},
             headers={"client_id": client_id} if client_id else {},
         )
         grant = self._transport.call(call, parse)
-        self._login = Login(form["grant_type"], grant.expires_in)
+        self._login = Login(kind, grant.expires_in)
         return grant
 
     def _error(self, refusal: RefusalError, remedy: str) -> LoginError | NoLoginError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -30,6 +30,7 @@ class Call:
     Attributes:
         what: how it is named to the user, as in "get one of Id 7".
         endpoint: the path without Ids, for metrics.
+        form: makes what is sent, for each try once it may be: a one-time password lasts seconds.
         auth: what adds the token; None for the login itself.
     """
 
@@ -37,6 +38,6 @@ class Call:
     endpoint: str
     url: str
     method: str = "GET"
-    form: Mapping[str, str] | None = None
+    form: Callable[[], Mapping[str, str]] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     auth: Authenticator | None = None

@@ -44,10 +44,13 @@ class Pace:
             # The one that may be full comes first, lest the other count what doesn't get a place.
             self._windows = {False: [general], True: [general, posts]}
 
-    def take(self, now: float, *, post: bool = False, again: bool = False) -> Wait | None:
+    def take(
+        self, now: float, *, post: bool = False, ahead: bool = False, again: bool = False
+    ) -> Wait | None:
         """Take a place now and return None, or what there is to wait for before asking again.
 
-        `again`: for a call that the longer limits have counted already.
+        `ahead`: for a call that isn't sent yet, so that nothing has to keep a distance from it;
+        `again`: for one that the longer limits have counted already, then or otherwise.
         """
         if self._held_until > now:
             return Wait(self._held_until - now, "")
@@ -56,7 +59,7 @@ class Pace:
         for windows in () if again else self._windows[post]:
             if seconds := windows.take(now):
                 return Wait(seconds, windows.describe_full())
-        if self.spacing is not None:
+        if self.spacing is not None and not ahead:
             self.spacing.take(now)
         return None
 

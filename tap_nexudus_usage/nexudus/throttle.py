@@ -30,17 +30,17 @@ class Throttle:
         """Seconds that calls have waited so far, all threads together."""
         return self._waited
 
-    def acquire(self, *, post: bool = False, again: bool = False) -> float:
+    def acquire(self, *, post: bool = False, ahead: bool = False, again: bool = False) -> float:
         """Wait until one more call may be made; the clock's seconds then.
 
-        `again`: one that had its turn, and couldn't use it. Raises StoppedError when the run is
-        over.
+        `ahead`: it will be, after having waited `again`; so does one that couldn't use its turn.
+        Raises StoppedError when the run is over.
         """
         self._clock.wait(0)
         while True:
             with self._lock:
                 now = self._clock.now()
-                wait = self._pace.take(now, post=post, again=again)
+                wait = self._pace.take(now, post=post, ahead=ahead, again=again)
                 if wait is None:
                     return now
                 self._waited += wait.seconds

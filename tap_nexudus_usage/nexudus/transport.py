@@ -159,14 +159,19 @@ class Transport:
         return False
 
     def _send(self, call: Call) -> requests.Response:
+        form = None
+        if call.form is not None:
+            self._throttle.acquire(post=call.method == "POST", ahead=True)
+            form = call.form()
         request = requests.Request(
-            call.method, call.url, headers=dict(call.headers), data=call.form, auth=call.auth
+            call.method, call.url, headers=dict(call.headers), data=form, auth=call.auth
         )
         session = self._session()
         prepared = session.prepare_request(request)
         if self.tally.calls >= self.tally.most:
             raise SpentError
         self._count(calls=1)
+        self._local.has_place = form is not None
         answer = session.send(prepared)
         seconds = answer.elapsed.total_seconds() - session.waited
         with self._lock:
@@ -176,6 +181,7 @@ class Transport:
         return answer
 
     def _let_through(self, method: str, /, *, again: bool) -> None:
+        again |= self._local.has_place
         self._local.sent_at = self._throttle.acquire(post=method == "POST", again=again)
 
     def _session(self) -> ApiSession:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import Bench
+from conftest import Bench, FastTap
 
 from tap_nexudus_usage.errors import AccessError, LoginError
+from tap_nexudus_usage.nexudus.totp import Totp
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.tokens import User
 
@@ -40,6 +41,30 @@ def test_two_factor_login_works_with_seeds_of_any_length(
     bench = make_bench(user=User(totp_secret=totp_secret))
 
     assert bench.read(totp_secret=totp_secret).ids == list(bench.ledger)
+
+
+def test_a_one_time_password_is_made_once_the_login_may_be_sent(
+    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make_bench(user=User(totp_secret=SEEDS[0]), time_scale=1 / FastTap.clock_speed)
+    wait = Fault(status=409, headers={"Retry-After": "120"}, endpoints=("token",), times=2)
+    bench.world.faults.append(wait)
+    made: list[float] = []
+    now = Totp.now
+
+    def note(self: Totp) -> str:
+        made.append(bench.world.now())
+        return now(self)
+
+    monkeypatch.setattr(Totp, "now", note)
+    run = bench.read(totp_secret=SEEDS[0])
+
+    assert run.ids == list(bench.ledger)
+    logins = [call.time for call in bench.world.calls if call.endpoint == "token"]
+    assert len(logins) == 3
+    # One that is older than half a minute or so is refused.
+    for throttled_at, made_at in zip(logins[:2], made[-2:], strict=True):
+        assert made_at - throttled_at >= 120
 
 
 def test_a_refresh_token_is_enough_and_sends_no_client_id(bench: Bench) -> None:

@@ -313,6 +313,16 @@ def test_what_had_its_place_counts_once_but_keeps_its_distance() -> None:
     assert pace.take(3.0) is not None
 
 
+def test_what_has_its_place_ahead_counts_once_and_is_spaced_when_it_is_sent() -> None:
+    pace = Pace(2)
+
+    assert pace.take(0.0, post=True, ahead=True) is None
+    assert pace.take(0.05, post=True, again=True) is None
+    assert pace.take(0.11) is not None
+    assert pace.take(0.16) is None
+    assert pace.take(1.0) is not None
+
+
 def test_a_login_that_gets_no_place_is_not_counted() -> None:
     pace = Pace(1)
     assert pace.take(0.0) is None
