@@ -62,7 +62,8 @@ class _Server(uvicorn.Server):
             app_state=self.lifespan.state,
         )
         if not self.should_exit:
-            self.servers = [await asyncio.get_running_loop().create_server(protocol, *address)]
+            loop = asyncio.get_running_loop()
+            self.servers = [await loop.create_server(protocol, *address, ssl=self.config.ssl)]
 
     async def main_loop(self) -> None:
         while not self.should_exit:  # noqa: ASYNC110 - a signal handler sets it
@@ -108,11 +109,23 @@ class Sandbox:
     """A world, served while the context is entered; `url` is its address."""
 
     def __init__(self, world: World, port: int = 0, *, certificate: str | None = None) -> None:
-        """Bind the port, 0 for any that is free; raises OSError.
+        """Bind the port, 0 for any that is free; raises OSError, also for the certificate.
 
         `certificate` is the path of a PEM file with key and certificate, for https.
         """
         self.world = world
+        config = uvicorn.Config(
+            make_app(world),
+            http=_Protocol,
+            ssl_certfile=certificate,
+            lifespan="off",
+            # Broken connections, which are its business here, would fill the log.
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+        )
+        # What can't be used fails here, not in the thread, for whose server it would wait for ever.
+        config.load()
         # With the protocol named, asyncio sees that it is TCP and switches Nagle's delays off.
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -121,18 +134,7 @@ class Sandbox:
         self._socket.listen(128)
         scheme = "http" if certificate is None else "https"
         self.url = f"{scheme}://{HOST}:{self._socket.getsockname()[1]}"
-        self._server = _Server(
-            uvicorn.Config(
-                make_app(world),
-                http=_Protocol,
-                ssl_certfile=certificate,
-                lifespan="off",
-                # Broken connections, which are its business here, would fill the log.
-                log_config=None,
-                log_level="critical",
-                access_log=False,
-            )
-        )
+        self._server = _Server(config)
         self._thread = threading.Thread(target=self._serve, name="nexudus-sandbox", daemon=True)
 
     def serve(self, seconds: float) -> None:

@@ -513,6 +513,33 @@ def test_a_connection_over_tls_does_not_disturb_the_end(tmp_path: Path, way: str
     gc.collect()
 
 
+def test_what_was_refused_over_tls_is_served_over_tls_again(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate, trusted = tmp_path / "server.pem", tmp_path / "authority.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
+    authority.cert_pem.write_to_path(trusted)
+    world = World(Ledger(1))
+    world.faults.append(Fault("refuse", seconds=0.001))
+    with Sandbox(world, certificate=str(certificate)) as sandbox:
+        url = f"{sandbox.url}/api/auth/me"
+        with pytest.raises(requests.ConnectionError):
+            requests.get(url, verify=trusted, timeout=10)
+        address = ("127.0.0.1", int(sandbox.url.rpartition(":")[2]))
+        deadline, refused = time.monotonic() + 10, True
+        while refused:
+            assert time.monotonic() < deadline
+            with socket.socket() as client:
+                refused = bool(client.connect_ex(address))
+        answer = requests.get(url, verify=trusted, timeout=10)
+
+    assert answer.status_code == 401
+
+
+def test_a_certificate_that_cannot_be_read_fails_at_once(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        Sandbox(World(Ledger(1)), certificate=str(tmp_path / "none.pem"))
+
+
 def test_without_its_extra_the_command_says_what_it_needs() -> None:
     script = (
         "import sys; sys.modules['uvicorn'] = None; from tap_nexudus_usage.sandbox import cli; "
