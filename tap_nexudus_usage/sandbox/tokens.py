@@ -90,10 +90,6 @@ class Tokens:
         """Let every access token expire now; refresh tokens stay."""
         self._access.clear()
 
-    def revoke_refresh_tokens(self) -> None:
-        """Let every refresh token be refused from now on."""
-        self._refresh.clear()
-
     def _check_password(self, form: Mapping[str, str]) -> None:
         user = self.user
         good = (form.get("username"), form.get("password")) == (user.username, user.password)
