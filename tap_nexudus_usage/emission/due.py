@@ -118,7 +118,10 @@ class Emission:
         Raises UnansweredError where Ids could not be read, MissingRecordsError with
         `on_missing_record: fail`.
         """
+        if self._invalid:
+            logger.warning("%d records skipped: they break the schema", self._invalid)
         if self._unanswered:
+            self._warn_of_missing()
             message = (
                 f"The API fails for {len(self._unanswered)} {self._entity} Ids: "
                 f"{_named(self._unanswered)}. All others were emitted. Try again later; if it "
@@ -126,17 +129,16 @@ class Emission:
                 f"{list(self._unanswered.values())[-1]}"
             )
             raise UnansweredError(message)
-        if self._invalid:
-            logger.warning("%d records skipped: they break the schema", self._invalid)
-        if not self._missing:
-            return
-        if self._rules.on_missing_record == "fail":
+        if self._missing and self._rules.on_missing_record == "fail":
             message = (
                 f"{len(self._missing)} {self._entity} Ids don't exist in Nexudus, or this user may "
                 f"not see them: {_named(self._missing)}. All others were emitted. Remove those "
                 "configured, or set on_missing_record to warn or tombstone"
             )
             raise MissingRecordsError(message)
+        self._warn_of_missing()
+
+    def _warn_of_missing(self) -> None:
         for start in range(0, len(self._missing), IDS_PER_LINE):
             logger.warning(
                 "Not in Nexudus, or not visible to this user: %s Ids %s",

@@ -102,6 +102,21 @@ def test_missing_ids_are_named_in_a_warning(bench: Bench, caplog: pytest.LogCapt
     assert warnings == [f"Not in Nexudus, or not visible to this user: {LEDGER.name} Ids {gone}"]
 
 
+@pytest.mark.parametrize("on_missing_record", ["warn", "fail"])
+def test_missing_ids_are_named_though_others_fail(
+    bench: Bench, caplog: pytest.LogCaptureFixture, on_missing_record: str
+) -> None:
+    ids = list(bench.ledger)
+    gone, broken = ids[:2]
+    bench.ledger.delete(gone)
+    bench.world.faults.append(Fault(status=500, ids=[broken], times=None))
+
+    run = bench.run(record_ids=ids, on_missing_record=on_missing_record, max_retries=1)
+
+    assert isinstance(run.error, UnansweredError)
+    assert f"not visible to this user: {LEDGER.name} Ids {gone}" in caplog.text
+
+
 def test_missing_ids_fail_after_everything_else_is_emitted(bench: Bench) -> None:
     ids = list(bench.ledger)
     bench.ledger.delete(ids[0])
