@@ -11,7 +11,7 @@ LONGEST_BACKOFF = 60
 
 
 class Budget:
-    """What one call may still spend: transient tries, seconds of throttling, one new token.
+    """What one call may still spend: transient tries, seconds of throttling, a new token.
 
     Attributes:
         was_renewed: whether a new token was got for it.
@@ -34,12 +34,16 @@ class Budget:
         return True
 
     def take_renewal(self) -> bool:
-        """Spend the one new token; False where it is spent."""
+        """Spend the new token; False where it is spent."""
         may_renew, self._may_renew = self._may_renew, False
         return may_renew
 
     def take_throttle_wait(self, seconds: float) -> bool:
-        """Spend `seconds` of throttling; False where so many aren't left."""
+        """Spend `seconds` of throttling; False where so many aren't left.
+
+        A new token may have ended by then, so another one may be got.
+        """
+        self._may_renew = True
         self._throttle_seconds -= seconds
         return self._throttle_seconds >= 0
 

@@ -67,6 +67,21 @@ def test_a_one_time_password_is_made_once_the_login_may_be_sent(
         assert made_at - throttled_at >= 120
 
 
+def test_tokens_that_end_while_a_call_is_throttled_are_no_missing_role(bench: Bench) -> None:
+    headers = {"Retry-After": "600"}
+    for _ in range(2):
+        bench.world.faults += [
+            Fault(status=409, headers=headers, endpoints=("search",)),
+            Fault("expire_token", endpoints=("search",)),
+        ]
+
+    run = bench.read(record_ids=None)
+
+    assert sorted(run.ids) == list(bench.ledger)
+    statuses = [call.status for call in bench.world.calls if call.endpoint == "search"]
+    assert statuses[:5] == [409, 401, 409, 401, 200]
+
+
 def test_a_refresh_token_is_enough_and_sends_no_client_id(bench: Bench) -> None:
     user = bench.world.user
     form = {"grant_type": "password", "username": user.username, "password": user.password}
