@@ -248,6 +248,42 @@ def test_a_stamp_far_in_the_future_does_not_hide_what_comes(
     assert (second.ids, third.ids) == ([changed], [])
 
 
+@pytest.mark.parametrize("lookback_hours", [0, 26])
+def test_a_stamp_far_in_the_future_hides_nothing_of_a_pause_longer_than_the_lookback(
+    make_search: Callable[..., Bench], lookback_hours: int
+) -> None:
+    bench = make_search(20)
+    bench.config["lookback_hours"] = lookback_hours
+    bench.ledger.insert(UpdatedOn="2199-01-01T00:00:00Z")
+    first = bench.read()
+    moment = datetime.now(timezone.utc) - timedelta(days=5)
+    in_the_pause = bench.ledger.insert(UpdatedOn=dotnet(moment))["Id"]
+
+    second = bench.read(state=first.state)
+    third = bench.read(state=second.state)
+
+    assert first.bookmark["replication_key_value"] < "2199"
+    assert (second.ids, third.ids) == ([in_the_pause], [])
+
+
+def test_a_bookmark_in_the_future_is_put_back_to_the_newest_record_before(
+    make_search: Callable[..., Bench],
+) -> None:
+    bench = make_search(20)
+    future = bench.ledger.insert(UpdatedOn="2199-01-01T00:00:00Z")["Id"]
+    state = bench.read().state
+    # As earlier versions of the tap kept it.
+    (bookmark,) = state["bookmarks"].values()
+    bookmark["replication_key_value"] = bench.expected(future)["UpdatedOn"]
+    moment = datetime.now(timezone.utc) - timedelta(days=5)
+    in_the_pause = bench.ledger.insert(UpdatedOn=dotnet(moment))["Id"]
+
+    second = bench.read(state=state)
+
+    assert second.ids == [in_the_pause]
+    assert second.bookmark["replication_key_value"] == bench.expected(in_the_pause)["UpdatedOn"]
+
+
 def test_the_start_date_is_the_first_lower_bound(make_search: Callable[..., Bench]) -> None:
     bench = make_search(200)
     ids = by_stamp(bench)
