@@ -49,12 +49,14 @@ class Search:
     Attributes:
         seen: the Ids of all records that came, due or not.
         counted: how many records the API said there are.
+        is_short: whether, by that number, some were left out that may be older than all that came.
     """
 
     def __init__(self, client: NexudusClient, since: str, *, page_size: int) -> None:
         """Look for all records updated since the minute `since`."""
         self.seen = IdSet()
         self.counted = 0
+        self.is_short = False
         self._since = since
         # In whatever clock it is read, which isn't measured yet, it isn't too late.
         self._first_bound = max(shift(since, -FARTHEST), BEGINNING)
@@ -78,6 +80,8 @@ class Search:
         with closing(fetch_ahead(calls, threads=1, on_poll=on_poll)) as results:
             for records in results:
                 if records is None:
+                    # No sooner: what was left out may be among what was fetched ahead.
+                    self.is_short = False
                     return
                 yield from records
 
@@ -98,6 +102,7 @@ class Search:
                 self.counted = count(self._client, self._first_bound)
             if len(self.seen) >= max(self.counted, self._counted_first):
                 return
+            self.is_short = self.is_short or len(self.seen) < self.counted
             is_whole, is_fruitless = bound == self._first_bound, len(self.seen) == seen_before
             if is_whole and is_fruitless and seen_before:
                 fruitless += 1
@@ -106,6 +111,7 @@ class Search:
                 if fruitless == MOST_FRUITLESS_PASSES:
                     break
             bound = self._next_start(may_have_arrived=is_whole or not is_fruitless)
+        self.is_short = True
         message = (
             f"The API's search says that there are {self.counted} records, but has shown "
             f"{len(self.seen)}. What it has shown was emitted. Try again later; if it stays, tell "

@@ -10,7 +10,7 @@ from typing import Any
 
 from tap_nexudus_usage.emission.due import Emission
 from tap_nexudus_usage.emission.emitted import Emitted
-from tap_nexudus_usage.errors import TapError, UncountedError
+from tap_nexudus_usage.errors import TapError
 from tap_nexudus_usage.nexudus.client import NexudusClient
 from tap_nexudus_usage.reading.asking import count
 from tap_nexudus_usage.reading.by_id import ByIdReading
@@ -125,10 +125,10 @@ class Reading:
         try:
             with closing(search.records(on_poll)) as found:
                 yield from map(self._emission.choose, found)
-        except UncountedError:
-            # What wasn't shown may be older than all that was.
-            self._emitted.rewind()
-            raise
+        finally:
+            # Whatever ended it: what wasn't shown may be older than all that was.
+            if search.is_short:
+                self._emitted.rewind()
 
     def _count(self, search: Search, on_poll: OnPoll) -> tuple[bool, bool]:
         """Whether some records can't be found by `UpdatedOn`, and whether all others were.

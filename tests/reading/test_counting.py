@@ -247,6 +247,25 @@ def test_what_a_run_missed_is_covered_by_its_state(
     assert {*first.ids, *second.ids} == set(bench.ledger)
 
 
+@pytest.mark.parametrize("calls", [2, 3])
+def test_what_a_run_knows_to_have_missed_is_covered_where_it_dies_looking_for_it(
+    make_bench: Callable[..., Bench], calls: int
+) -> None:
+    bench = make_bench(30)
+    stamp(bench, apart=timedelta(weeks=1))
+    bench.world.faults += [
+        Fault("omit", endpoints=("search",)),
+        # After what is left, and the count.
+        Fault(status=401, endpoints=("search",), skip=calls, times=None),
+    ]
+
+    first = bench.run(record_ids=None)
+    bench.world.faults.clear()
+    second = bench.read(record_ids=None, state=first.state)
+
+    assert {*first.ids, *second.ids} == set(bench.ledger)
+
+
 def test_a_count_that_is_empty_in_passing_deletes_nothing_without_a_stamp(
     make_bench: Callable[..., Bench],
 ) -> None:
