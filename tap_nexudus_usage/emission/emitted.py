@@ -40,7 +40,7 @@ class Emitted:
         except (AttributeError, TypeError, ValueError):
             message = "The state can't be understood; restore it, or start over without one"
             raise SettingsError(message) from None
-        self._forgotten: set[str] = set()
+        self._forgotten = packed.replaced_by_text(kept)
         self._state = state
         self._replication_key = replication_key
         # What ends before a read begins leaves it as true as it was.

@@ -8,7 +8,8 @@ date-times.
 Meltano merges the state of a run that failed into the one before, object by object: what has been
 an object has to stay one, and what isn't said again stays. So a text may find itself beside entries
 by Id that are older than it, and entries by Id beside a text that is older than them, unless they
-put null in its place; and an Id whose tombstone was written would come back, unless that is marked.
+put null in its place; and an Id whose tombstone was written, or that is only among the entries that
+a text has replaced, would come back, unless that is marked.
 """
 
 from __future__ import annotations
@@ -45,13 +46,18 @@ def pack(emitted: Plain, *, follows_text: bool, forgotten: Iterable[str] = ()) -
     text = _packed(emitted) if len(emitted) > MOST_PLAIN else None
     if text is not None:
         return {TEXT: text}
-    plain = {**emitted, **dict.fromkeys(forgotten, FORGOTTEN)}
+    plain = {**dict.fromkeys(forgotten, FORGOTTEN), **emitted}
     return {**plain, TEXT: None} if follows_text else plain
 
 
 def holds_text(kept: Mapping[str, Any]) -> bool:
     """Whether it is packed."""
     return kept.get(TEXT) is not None
+
+
+def replaced_by_text(kept: Mapping[str, Any]) -> set[str]:
+    """The Ids beside a text, which a runner has kept though they no longer count."""
+    return {*kept} - {TEXT} if holds_text(kept) else set()
 
 
 def unpack(kept: Mapping[str, Any]) -> Plain:

@@ -17,7 +17,7 @@ from conftest import SEED, Bench
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from model_target import ModelTarget
-from outcomes import STREAM
+from outcomes import STREAM, merged
 from protocols import PROTOCOLS, Protocol
 from tap_server import Drain, Order, TapServer
 from warehouses.pipeline import wait_until
@@ -115,6 +115,28 @@ def test_fewer_entries_replace_the_text_that_a_runner_merges_them_with() -> None
 
     assert packed.unpack(merged) == {"7": stamp}
     assert after["emitted"] == {"7": stamp}
+
+
+def test_entries_that_a_text_has_replaced_do_not_come_back_with_fewer_entries(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A runner keeps them beside the text; one is of an Id whose tombstone was written since."""
+    stamp = "2025-01-15T10:30:00.500000Z"
+    oldest = {"emitted": {"7": stamp, "8": stamp}}
+    with monkeypatch.context() as patch:
+        patch.setattr(packed, "MOST_PLAIN", 0)
+        emitted = Emitted(older := dict(oldest), "UpdatedOn")
+        emitted.begin_by_id([7, 8, 9])
+        emitted.add(9, stamp)
+        emitted.forget(7)
+        emitted.save()
+    emitted = Emitted(newer := merged(oldest, older), "UpdatedOn")
+    emitted.begin_by_id([7, 8])
+    emitted.save()
+
+    kept = merged(merged(oldest, older), newer)["emitted"]
+
+    assert packed.unpack(kept) == {"8": stamp}
 
 
 def at_random(count: int, span: timedelta, ids: range) -> dict[str, str | None]:
