@@ -20,6 +20,7 @@ from datetime import timedelta
 from functools import partial
 from itertools import repeat
 
+from tap_nexudus_usage import timestamps
 from tap_nexudus_usage.errors import UncountedError
 from tap_nexudus_usage.id_set import IdSet
 from tap_nexudus_usage.nexudus.client import NexudusClient
@@ -27,7 +28,7 @@ from tap_nexudus_usage.nexudus.pages import Record, key
 from tap_nexudus_usage.reading.asking import Answer, Asking, count, not_continued
 from tap_nexudus_usage.reading.fetch_ahead import fetch_ahead
 from tap_nexudus_usage.reading.last_page import ask_for_end
-from tap_nexudus_usage.reading.minutes import BEGINNING, minute_of_record, shift
+from tap_nexudus_usage.reading.minutes import BEGINNING, minute_of, minute_of_record, shift
 from tap_nexudus_usage.reading.tenant_clock import FARTHEST, STEP, TenantClock
 from tap_nexudus_usage.reading.window import read_window
 
@@ -67,7 +68,7 @@ class Search:
         self._measured_at = ""
         self._counted_first = 0
         self._is_counted = False
-        self._boundary = ""
+        self._boundary = self._asked_at = ""
 
     def records(self, on_poll: Callable[[], None]) -> Generator[Record, None, None]:
         """Yield the records, about in order of `UpdatedOn`.
@@ -143,6 +144,10 @@ class Search:
         minute = minute_of_record(record)
         return minute is not None and minute >= self._boundary
 
+    def _set_boundary(self, answer: Answer) -> None:
+        """What is stamped before it was read; changes come after, though before the future."""
+        self._boundary = max(self._boundary, min(answer.latest, self._asked_at))
+
     def _comes_too_early(self, record: Record) -> bool:
         """Whether a record comes only because the first bound was set back."""
         return self._first_bound < self._since and (minute_of_record(record) or "~") < self._since
@@ -160,7 +165,7 @@ class Search:
             if self._next_bound(answer) <= bound:
                 bound, answer = yield from self._read_minutes(answer)
                 continue
-            self._boundary = max(self._boundary, answer.latest)
+            self._set_boundary(answer)
             end = ask_for_end(self._asking, self._first_bound, answer, len(self.seen))
             if end:
                 self._is_counted, self.counted = True, end.page.total_items
@@ -180,7 +185,7 @@ class Search:
                 doubts = 0
             answer = again
         if answer.minutes:
-            self._boundary = max(self._boundary, answer.latest)
+            self._set_boundary(answer)
 
     def _look_again(
         self, bound: str, answer: Answer, following: Answer, *, is_first: bool
@@ -199,6 +204,7 @@ class Search:
         return again
 
     def _ask(self, bound: str) -> Answer:
+        self._asked_at = minute_of(timestamps.now())
         answer = self._asking.first_page(bound)
         if answer.minutes:
             self._last_bound = max(self._last_bound or bound, self._next_bound(answer))

@@ -23,7 +23,7 @@ from tap_nexudus_usage.nexudus.entities import ALLOWANCES, ENTITIES, LEDGER, Ent
 from tap_nexudus_usage.run import checkpoints
 from tap_nexudus_usage.sandbox.allowances import Allowances
 from tap_nexudus_usage.sandbox.faults import Fault
-from tap_nexudus_usage.sandbox.records import Ledger, dotnet
+from tap_nexudus_usage.sandbox.records import Ledger, Table, dotnet
 from tap_nexudus_usage.sandbox.server import Sandbox
 from tap_nexudus_usage.sandbox.tenant import Tenant, offset
 from tap_nexudus_usage.sandbox.tokens import LIST, READ, User
@@ -264,6 +264,25 @@ def test_a_stamp_far_in_the_future_hides_nothing_of_a_pause_longer_than_the_look
 
     assert first.bookmark["replication_key_value"] < "2199"
     assert (second.ids, third.ids) == ([in_the_pause], [])
+
+
+def test_a_stamp_far_in_the_future_does_not_hide_what_changes_meanwhile(
+    make_search: Callable[..., Bench],
+) -> None:
+    bench = make_search(20)
+    bench.ledger.insert(UpdatedOn="2199-01-01T00:00:00Z")
+    changed = list(bench.ledger)[3]
+
+    def change_and_insert(ledger: Table) -> None:
+        ledger.change(changed, CreditUsed=7)
+        ledger.insert()
+
+    bench.world.turmoil = Turmoil(ordered=[lambda _: None, change_and_insert])
+
+    run = bench.read()
+
+    latest = {record["Id"]: record for record in run.records}
+    assert all(latest[i] == bench.expected(i) for i in bench.ledger)
 
 
 def test_a_bookmark_in_the_future_is_put_back_to_the_newest_record_before(
