@@ -157,7 +157,7 @@ class Search:
         answer = self._ask(bound)
         if bound == self._first_bound:
             self._counted_first = max(self._counted_first, answer.page.total_items)
-        yield answer.page.records
+        yield self._shown(answer)
         doubts = 0
         while answer.minutes and self._has_more(answer):
             if self._next_bound(answer) <= bound and self._may_be_farther_ahead(answer):
@@ -176,7 +176,7 @@ class Search:
             is_sound = continues and not following.is_short_after(answer)
             if is_sound or (continues and doubts > MOST_DOUBTS):
                 bound, answer, doubts = following.bound, following, 0
-                yield answer.page.records
+                yield self._shown(answer)
                 continue
             if doubts > MOST_DOUBTS:
                 raise not_continued(answer, following)
@@ -196,7 +196,7 @@ class Search:
         isn't continued, it is the clock.
         """
         again = self._ask(bound)
-        yield again.page.records
+        yield self._shown(again)
         is_same = again.versions == answer.versions
         if again.minutes and not following.continues(answer) and (is_same or not is_first):
             ahead = following.ahead if following.minutes else -FARTHEST
@@ -205,10 +205,13 @@ class Search:
 
     def _ask(self, bound: str) -> Answer:
         self._asked_at = minute_of(timestamps.now())
-        answer = self._asking.first_page(bound)
+        return self._asking.first_page(bound)
+
+    def _shown(self, answer: Answer) -> list[Record]:
+        """The records of an answer that is taken: so far all has been read."""
         if answer.minutes:
-            self._last_bound = max(self._last_bound or bound, self._next_bound(answer))
-        return answer
+            self._last_bound = max(self._last_bound or answer.bound, self._next_bound(answer))
+        return answer.page.records
 
     def _next_bound(self, answer: Answer) -> str:
         """The last minute seen, in the clock of the bounds."""
@@ -235,7 +238,7 @@ class Search:
         answer = self._ask(bound)
         if answer.page.total_items < left:
             answer = self._ask(bound)
-        yield answer.page.records
+        yield self._shown(answer)
         return bound, answer
 
     def _has_more(self, answer: Answer) -> bool:

@@ -19,7 +19,7 @@ from tap_nexudus_usage.errors import (
     UncountedError,
 )
 from tap_nexudus_usage.sandbox.faults import Fault
-from tap_nexudus_usage.sandbox.records import Ledger, dotnet
+from tap_nexudus_usage.sandbox.records import Ledger, Table, dotnet
 from tap_nexudus_usage.sandbox.tenant import offset
 from tap_nexudus_usage.sandbox.tokens import READ, User
 from tap_nexudus_usage.sandbox.turmoil import Turmoil, update_one
@@ -245,6 +245,32 @@ def test_what_a_run_missed_is_covered_by_its_state(
 
     assert isinstance(first.error, UncountedError)
     assert {*first.ids, *second.ids} == set(bench.ledger)
+
+
+def test_an_answer_that_was_not_taken_is_not_where_it_reads_on(
+    make_bench: Callable[..., Bench],
+) -> None:
+    """As many go as it would leave out, and as many come as it had counted."""
+    bench = make_bench(20)
+    stamp(bench, apart=timedelta(hours=3))
+    ids = list(bench.ledger)
+
+    def delete(*record_ids: int, inserts: int = 0) -> Callable[[Table], None]:
+        def change(table: Table) -> None:
+            for record_id in record_ids:
+                table.delete(record_id)
+            for _ in range(inserts):
+                table.insert()
+
+        return change
+
+    # The second answer counts one too few, so the first is asked for again, and is empty.
+    bench.world.turmoil = Turmoil(ordered=[delete(), delete(ids[19]), delete(*ids[:4], inserts=5)])
+    bench.world.faults.append(Fault(status=200, body=EMPTY, endpoints=("search",), skip=2))
+
+    run = bench.read(record_ids=None, page_size=6)
+
+    assert {*bench.ledger} <= {*run.ids}
 
 
 @pytest.mark.parametrize("calls", [2, 3])
