@@ -20,7 +20,7 @@ def tidy(config: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, 
     """`config` without empty settings, and with text turned into the type that is due.
 
     White space around text goes. Environment variables are text: numbers become numbers,
-    comma-separated Ids an array. What can't be turned stays as it is, for the JSON schema to
+    comma-separated Ids an array; `1e3` is a whole number, too. What can't be turned stays as it is, for the JSON schema to
     complain of.
     """
     tidied = {}
@@ -32,7 +32,9 @@ def tidy(config: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, 
             tidied[name] = _to_array(value)
         elif "boolean" in types:
             tidied[name] = _BOOLEANS.get(str(value).strip().casefold(), value)
-        elif "integer" in types or "number" in types:
+        elif "integer" in types:
+            tidied[name] = _to_whole(_to_number(value))
+        elif "number" in types:
             tidied[name] = _to_number(value)
         elif isinstance(value, str) and name != "password":
             # A line's end that came along from a file or a clipboard.
@@ -73,6 +75,11 @@ def _to_number(value: Any) -> Any:
     # The SDK reads fractions in config files as Decimal.
     is_fraction = isinstance(value, str) and _DECIMAL.fullmatch(value.strip())
     return float(value) if is_fraction or isinstance(value, Decimal) else to_integer(value)
+
+
+def _to_whole(value: Any) -> Any:
+    """`value` as an integer where it is a float without a fraction: JSON's `1e3`, say."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _to_array(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,12 @@ def test_no_client_id_without_a_password() -> None:
 )
 def test_ids_are_read_from_arrays_and_text(value: object, ids: tuple[int, ...]) -> None:
     assert settings(record_ids=value).record_ids == ids
+
+
+@pytest.mark.parametrize("value", [1e2, 100.0, "100", Decimal("1e2")], ids=repr)
+def test_a_whole_number_may_be_written_as_json_allows(value: object) -> None:
+    page_size = settings(page_size=value).page_size
+    assert (page_size, type(page_size)) == (100, int)
 
 
 @pytest.mark.parametrize(
@@ -238,13 +245,26 @@ def test_a_dotenv_says_what_the_environment_does_not(
     assert finished.run.ids == [first, second]
 
 
-def test_a_dotenv_that_cannot_be_read_is_told() -> None:
-    Path(".env").write_bytes(b"TAP_NEXUDUS_USAGE_PASSWORD=\xff\n")
+def test_a_dotenv_may_be_written_by_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {**os.environ, "TAP_NEXUDUS_USAGE_ACCESS_TOKEN": "t"})
+    lines = "TAP_NEXUDUS_USAGE_PAGE_SIZE=7\r\nexport TAP_NEXUDUS_USAGE_BATCH_SIZE='9'\r\n"
+    Path(".env").write_text(lines, encoding="utf-8-sig", newline="")
+
+    tap = TapNexudusUsage(parse_env_config=True)
+
+    assert (tap.settings.page_size, tap.settings.batch_size) == (7, 9)
+
+
+@pytest.mark.parametrize(
+    ("value", "why"), [(b"\xff", "it is no UTF-8"), (b"a\0b", "it isn't text")], ids=str
+)
+def test_a_dotenv_that_cannot_be_read_is_told(value: bytes, why: str) -> None:
+    Path(".env").write_bytes(b"TAP_NEXUDUS_USAGE_PASSWORD=" + value + b"\n")
 
     finished = run_tap("--config", "ENV")
 
     assert finished.code == 1
-    assert finished.last_line.endswith(".env can't be read: it is no UTF-8")
+    assert finished.last_line.endswith(f".env can't be read: {why}")
 
 
 @pytest.mark.parametrize(
