@@ -71,7 +71,8 @@ def _load_dotenv() -> None:
     try:
         load_dotenv(path)
     except (OSError, ValueError) as error:
-        message = f"{path} can't be read: {getattr(error, 'strerror', None) or 'it is no UTF-8'}"
+        other = "it is no UTF-8" if isinstance(error, UnicodeError) else "it isn't text"
+        message = f"{path} can't be read: {getattr(error, 'strerror', None) or other}"
         raise SettingsError(message) from error
 
 
