@@ -13,6 +13,9 @@ from tap_nexudus_usage.redaction import Redactor
 
 Json = Mapping[str, Any]
 
+WORDED = frozenset({"message", "internal_message", "stack_trace"})
+"""What an error tells in words of no protocol's."""
+
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -54,8 +57,9 @@ class Messages:
 
     def error(self, told: Json) -> None:
         """What went wrong: message, failure_type and so on."""
+        # What else there is are words of the protocol's, which a short secret may be a part of.
         words = {
-            name: self._redactor.redact(value) if isinstance(value, str) else value
+            name: self._redactor.redact(value) if name in WORDED else value
             for name, value in told.items()
         }
         self._trace("ERROR", error=words)

@@ -173,6 +173,12 @@ def test_what_the_user_can_mend_is_a_failed_check(
     assert said.errors == []
 
 
+def test_a_short_secret_spoils_no_word_of_the_protocol(source: Source) -> None:
+    said = source.check(password="r", api_url="http://127.0.0.1:1", max_retries=1)
+
+    assert [error["failure_type"] for error in said.errors] == ["transient_error"]
+
+
 def test_a_missing_role_is_a_failed_check(make_bench: Callable[..., Bench]) -> None:
     source = Source(make_bench(user=User(roles=frozenset())))
 
