@@ -32,7 +32,8 @@ class StreamRead:
         self._stream = stream
         self._name = stream.entity.stream
         self._cursor: int = given.get(states.CURSOR) or 0
-        begins_anew = stream.is_full and not given.get(states.UNFINISHED)
+        # Where the destination keeps what an unfinished refresh brought is for a refresh to see.
+        begins_anew = stream.is_full != bool(given.get(states.UNFINISHED))
         self._state = {} if begins_anew else given
         self._is_finished = False
         self._since_state = 0

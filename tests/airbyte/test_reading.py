@@ -295,6 +295,23 @@ def test_a_full_refresh_resumes_where_it_is_unfinished(
     assert "full_refresh" not in second.states()[-1]
 
 
+def test_an_unfinished_refresh_is_no_beginning_of_an_incremental_read(
+    source: Source, bench: Bench
+) -> None:
+    """Its rows may wait where no table shows them, for a refresh that ends well."""
+    fault = Fault(status=500, endpoints=("many", "one", "me"), skip=2, times=None)
+    settings = {"batch_size": 10, "max_retries": 1, "max_concurrent_requests": 1}
+    bench.world.faults.append(fault)
+    first = source.read(mode="full_refresh", **settings)
+    bench.world.faults.clear()
+    second = source.read(state=first.state, **settings)
+
+    assert 0 < len(first.ids()) < len(bench.ledger)
+    assert sorted(second.ids()) == sorted(bench.ledger)
+    assert min(row[CURSOR] for row in second.rows()) > first.states()[-1]["cursor"]
+    assert source.read(state=second.state, **settings).rows() == []
+
+
 def test_a_full_refresh_that_finds_nothing_does_not_empty_the_table(
     make_bench: Callable[..., Bench],
 ) -> None:
