@@ -19,6 +19,7 @@ from tap_nexudus_usage.errors import OutputError, SettingsError, TapError, Termi
 from tap_nexudus_usage.redaction import Redactor
 from tap_nexudus_usage.settings.declared import PROPERTIES
 from tap_nexudus_usage.start import imports
+from tap_nexudus_usage.termination import SIGNALS, die_of
 
 if TYPE_CHECKING:
     from tap_nexudus_usage.run.surroundings import Surroundings
@@ -53,8 +54,9 @@ def main(args: Sequence[str] | None = None, *, clock_speed: float = 1.0) -> int:
     What goes wrong is an error trace, or what the command answers by; `clock_speed` is that of the
     throttle's time.
     """
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, signal.SIG_DFL)
+    for signum in SIGNALS:
+        # Their defaults don't end the first process of a container. `read` replaces these.
+        signal.signal(signum, lambda number, _: die_of(number))
     redactor = Redactor()
     messages = Messages(redactor)
     try:
@@ -103,8 +105,6 @@ class Command:
         told = failures.trace(error)
         self._messages.error(told)
         if isinstance(error, Terminated):
-            from tap_nexudus_usage.termination import die_of  # noqa: PLC0415 - as below
-
             die_of(error.exit_code - 128)
         return 1
 
@@ -141,7 +141,7 @@ class Command:
             from tap_nexudus_usage.airbyte.states import understood  # noqa: PLC0415
             from tap_nexudus_usage.airbyte.streams import configured  # noqa: PLC0415
             from tap_nexudus_usage.run.run import running  # noqa: PLC0415
-            from tap_nexudus_usage.termination import SIGNALS, Termination  # noqa: PLC0415
+            from tap_nexudus_usage.termination import Termination  # noqa: PLC0415
 
         termination = Termination(GRACE)
         for signum in SIGNALS:
