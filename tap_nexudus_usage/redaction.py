@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import threading
 from codecs import getincrementaldecoder
-from urllib.parse import quote, quote_plus
 
 EXCERPT_LENGTH = 200
 """Characters of an answer's body that may be shown."""
@@ -28,25 +28,21 @@ class Redactor:
         """Whether the beginning of a body may be shown that holds records, which is personal data.
         """
         self._lock = threading.Lock()
-        self._secrets: list[str] = []
+        self._secrets: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None
 
     def add(self, *secrets: str | None) -> None:
-        """Remember `secrets`, as they are and as they look in a URL or in JSON."""
-        known = [secret for secret in secrets if secret]
-        looks = {
-            look
-            for secret in known
-            for look in (secret, quote(secret), quote_plus(secret), json.dumps(secret)[1:-1])
-        }
+        """Remember `secrets`, as they are and as they look in a URL, in JSON or in HTML."""
         with self._lock:
-            # Longest first: a secret that is part of another must not leave the rest of it behind.
-            self._secrets = sorted(looks.union(self._secrets), key=len, reverse=True)
+            self._secrets.update(secret for secret in secrets if secret)
+            if self._secrets:
+                # Longest first: one that is part of another must not leave the rest of it behind.
+                longest_first = sorted(self._secrets, key=len, reverse=True)
+                self._pattern = re.compile("|".join(map(_looks, longest_first)))
 
     def redact(self, text: str) -> str:
         """`text` with its secrets replaced."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
+        return text if self._pattern is None else self._pattern.sub("***", text)
 
     def excerpt(self, body: bytes) -> str:
         """The beginning of an answer's body on one line, secrets replaced before it is cut."""
@@ -54,6 +50,25 @@ class Redactor:
             return "records, which aren't shown here"
         text = one_line(self.redact(readable(body)))
         return text if len(text) <= EXCERPT_LENGTH else f"{text[:EXCERPT_LENGTH]}…"
+
+
+def _looks(secret: str) -> str:
+    """A regular expression for a secret: each writer escapes other characters, and otherwise."""
+    return "".join(map(_looks_of_character, secret))
+
+
+def _looks_of_character(char: str) -> str:
+    if char.isascii() and char.isalnum():
+        return char
+    in_url = "".join(f"%{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))
+    units = char.encode("utf-16-be", "surrogatepass").hex()
+    in_json = "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+    escaped = (in_url, in_json, f"&#{ord(char)};", f"&#x{ord(char):x};", html.escape(char))
+    short = (json.dumps(char)[1:-1], f"\\{char}", "+" if char == " " else char)
+    either_case = "|".join(map(re.escape, escaped))
+    # A backslash may be the first half of what it is escaped as.
+    looks = sorted({char, *short}, key=len, reverse=True)
+    return f"(?:(?i:{either_case})|{'|'.join(map(re.escape, looks))})"
 
 
 def readable(body: bytes) -> str:

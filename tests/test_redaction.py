@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import html
+import json
+from urllib.parse import quote
+
 import pytest
 
 from tap_nexudus_usage.redaction import Redactor, readable
@@ -20,6 +24,26 @@ def test_a_secret_is_found_in_whatever_encoding(encoding: str) -> None:
 
     assert "***" in excerpt
     assert "rwort" not in excerpt
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        json.dumps(SECRET, ensure_ascii=False),
+        # As .NET's System.Text.Json and its UrlEncode do.
+        r"zaub\u00E4rwort\u002B/ \u0022\u0026",
+        "zaub%c3%a4rwort%2b%2f+%22%26",
+        quote(SECRET, safe=""),
+        html.escape(SECRET),
+        "zaub&#xE4;rwort&#43;&#x2f; &#34;&amp;",
+    ],
+)
+def test_a_secret_is_found_however_it_is_written(written: str) -> None:
+    redactor = Redactor()
+    redactor.add(SECRET)
+
+    assert "***" in redactor.redact(f"you are {written}!")
+    assert "rwort" not in redactor.redact(f"you are {written}!")
 
 
 @pytest.mark.parametrize("before", ["", " " * 3_990, "\r\n" * 2_000, "x" * 190])

@@ -173,6 +173,13 @@ def test_what_the_user_can_mend_is_a_failed_check(
     assert said.errors == []
 
 
+def test_a_secret_that_is_no_unicode_is_told(source: Source) -> None:
+    (message,) = source.check(password="\ud83d").of("CONNECTION_STATUS")
+
+    expected = "Setting password must be text in valid Unicode"
+    assert message["connectionStatus"]["message"] == expected
+
+
 def test_a_short_secret_spoils_no_word_of_the_protocol(source: Source) -> None:
     said = source.check(password="r", api_url="http://127.0.0.1:1", max_retries=1)
 
