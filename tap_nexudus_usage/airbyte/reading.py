@@ -69,7 +69,8 @@ class StreamRead:
 
     def keep_alive(self) -> None:
         """Write a STATE where none was for long; all that was written is covered by then."""
-        if self._part is not None and self._checkpoints.is_late():
+        is_under_way = self._part is not None and not self._is_finished
+        if is_under_way and self._checkpoints.is_late():
             self._write_state()
 
     def _write_records(self, run: Run) -> None:

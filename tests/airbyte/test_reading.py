@@ -440,7 +440,30 @@ def test_a_full_disk_leaves_no_half_line_before_another(source: Source) -> None:
 
 def test_a_state_comes_from_time_to_time_though_nothing_is_new(source: Source) -> None:
     first = source.read()
-    source.prepare(state=first.state)
+    said = read_with_states_at_every_turn(source, STREAM, state=first.state)
+    assert len(said.of("STATE")) > 1
+    assert said.rows() == []
+    counted(said)
+
+
+def test_no_state_of_a_stream_follows_its_end(source: Source) -> None:
+    said = read_with_states_at_every_turn(source, *BOTH)
+
+    told = [
+        message["state"]["stream"]["stream_descriptor"]["name"]
+        if message["type"] == "STATE"
+        else "its end"
+        for message in said.messages
+        if message["type"] == "STATE"
+        or message.get("trace", {}).get("stream_status", {}).get("status") == "COMPLETE"
+    ]
+    assert told.count("its end") == 2
+    assert set(told[: told.index("its end")]) == {STREAM}
+    assert STREAM not in told[told.index("its end") :]
+
+
+def read_with_states_at_every_turn(source: Source, *streams: str, state: Any = None) -> Said:
+    source.prepare(*streams, state=state)
     script = (
         "import sys; from tap_nexudus_usage.airbyte import cli, reading; "
         "reading.STATE_SECONDS = 0.0; sys.exit(cli.main(sys.argv[1:]))"
@@ -448,10 +471,7 @@ def test_a_state_comes_from_time_to_time_though_nothing_is_new(source: Source) -
     finished = subprocess.run(
         [sys.executable, "-c", script, *READ], capture_output=True, check=True, timeout=60
     )
-    said = Said(0, "", parsed(finished.stdout.decode()))
-    assert len(said.of("STATE")) > 1
-    assert said.rows() == []
-    counted(said)
+    return Said(0, "", parsed(finished.stdout.decode()))
 
 
 def test_an_unknown_command_or_option_is_one_message() -> None:
