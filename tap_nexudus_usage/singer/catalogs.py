@@ -142,7 +142,8 @@ def _schema(fields: Json, stream: Stream) -> dict[str, Any]:
     return {
         **own,
         "properties": {
-            name: fields.get(name) or definition for name, definition in own["properties"].items()
+            name: fields[name] if fields.get(name, {}).keys() - {"selected"} else definition
+            for name, definition in own["properties"].items()
         },
     }
 

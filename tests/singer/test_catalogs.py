@@ -250,12 +250,14 @@ def test_a_type_changed_in_the_schema_is_passed_on(bench: Bench, catalog: Catalo
     fields = catalog["streams"][0]["schema"]["properties"]
     fields["CreditUsed"] = {"type": ["number", "null"]}
     fields["SystemId"] = {}
+    fields["CreatedOn"] = {"selected": True}
 
     run, _ = read(bench, catalog)
 
     passed_on = schema_message(run)["schema"]["properties"]
     assert passed_on["CreditUsed"] == {"type": ["number", "null"]}
     assert passed_on["SystemId"]["type"] == ["string", "null"]
+    assert passed_on["CreatedOn"]["format"] == "date-time"
 
 
 # Replication
