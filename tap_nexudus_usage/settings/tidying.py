@@ -20,8 +20,8 @@ def tidy(config: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, 
     """`config` without empty settings, and with text turned into the type that is due.
 
     White space around text goes. Environment variables are text: numbers become numbers,
-    comma-separated Ids an array; `1e3` is a whole number, too. What can't be turned stays as it is, for the JSON schema to
-    complain of.
+    comma-separated Ids an array; `1e3` is a whole number, too. What can't be turned stays as it is,
+    for the JSON schema to complain of.
     """
     tidied = {}
     for name, value in config.items():
