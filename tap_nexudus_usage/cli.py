@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tap_nexudus_usage.errors import OutputError, Terminated
 from tap_nexudus_usage.explain import Explanation, explain
 from tap_nexudus_usage.logs import configured, silence_other_threads
-from tap_nexudus_usage.start import imports
+from tap_nexudus_usage.start import imports, open_streams
 from tap_nexudus_usage.termination import SIGNALS
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def main(args: Sequence[str] | None = None, tap_class: type[TapNexudusUsage] | N
     Whatever goes wrong ends in one last line on stderr that says what and what to do; a traceback
     comes before it for a bug in the tap, or at debug level.
     """
+    open_streams()
     try:
         for signum in SIGNALS:
             signal.signal(signum, _end_now)

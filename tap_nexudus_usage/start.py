@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+
+def open_streams() -> None:
+    """Open what the caller has closed of stdout and stderr, for Python then has nothing there.
+
+    What is logged gets lost; what is written fails, as it should: nobody gets the messages.
+    """
+    if not sys.stdout:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w", closefd=False)
+    if not sys.stderr:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", closefd=False)
 
 
 @contextmanager

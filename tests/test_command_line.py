@@ -199,6 +199,42 @@ def test_no_secret_is_written_even_at_debug_level(
         assert secret not in finished.stdout
 
 
+def run_with_closed(stream: int, *command: str) -> subprocess.CompletedProcess[str]:
+    shell = ["sh", "-c", f'exec "$@" {stream}>&-', "sh", sys.executable, "-m"]
+    return subprocess.run(
+        [*shell, *command], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_it_runs_though_stderr_is_closed(bench: Bench) -> None:
+    config = bench.settings(record_ids=list(bench.ledger)[:2])
+    Path("config.json").write_text(json.dumps(config), encoding="utf-8")
+
+    finished = run_with_closed(2, "tap_nexudus_usage", "--config", "config.json")
+
+    assert finished.returncode == 0
+    assert finished.stdout.count('"RECORD"') == 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["tap_nexudus_usage", "--config", "config.json"],
+        ["tap_nexudus_usage.airbyte.cli", "spec"],
+    ],
+    ids=" ".join,
+)
+def test_a_stdout_that_is_closed_is_told(bench: Bench, command: list[str]) -> None:
+    config = bench.settings(record_ids=list(bench.ledger)[:2])
+    Path("config.json").write_text(json.dumps(config), encoding="utf-8")
+
+    finished = run_with_closed(1, *command)
+
+    assert finished.returncode == 1
+    assert "Traceback" not in finished.stderr
+    assert "The messages can't be written" in finished.stderr.splitlines()[-1]
+
+
 def test_an_error_body_is_cut_and_cannot_forge_a_line(bench: Bench) -> None:
     body = "first\nCRITICAL | all is well\x1b[2J " + "x" * 5_000
     bench.world.faults.append(Fault(status=418, body=body, times=None))

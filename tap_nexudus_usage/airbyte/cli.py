@@ -18,7 +18,7 @@ from tap_nexudus_usage.airbyte.messages import Messages
 from tap_nexudus_usage.errors import OutputError, SettingsError, TapError, Terminated
 from tap_nexudus_usage.redaction import Redactor
 from tap_nexudus_usage.settings.declared import PROPERTIES
-from tap_nexudus_usage.start import imports
+from tap_nexudus_usage.start import imports, open_streams
 from tap_nexudus_usage.termination import SIGNALS, die_of
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def main(args: Sequence[str] | None = None, *, clock_speed: float = 1.0) -> int:
     What goes wrong is an error trace, or what the command answers by; `clock_speed` is that of the
     throttle's time.
     """
+    open_streams()
     for signum in SIGNALS:
         # Their defaults don't end the first process of a container. `read` replaces these.
         signal.signal(signum, lambda number, _: die_of(number))
