@@ -23,7 +23,7 @@ class Lines:
         self._buffer = bytearray()
         # Handlers of signals come in between, too, and write nothing.
         self._lock = threading.RLock()
-        self._is_broken = False
+        self._error: OSError | None = None
 
     def write(self, line: bytes | bytearray) -> None:
         """Write a line, for stdout to have at the next flush at the latest; raises OutputError."""
@@ -35,16 +35,17 @@ class Lines:
     def flush(self) -> None:
         """Hand all that is written to stdout; raises OutputError."""
         with self._lock:
-            # Once an error has come, what has been taken and what hasn't can't be told.
+            # Once an error has come, what has been taken and what hasn't can't be told. Whoever
+            # writes is told of it: the first may have been a log, which has to go on.
             lines, self._buffer = memoryview(self._buffer), bytearray()
-            if self._is_broken:
-                return
+            if self._error is not None:
+                raise _output_error(self._error)
             try:
                 while lines:
                     lines = lines[sys.stdout.buffer.write(lines) :]
                 sys.stdout.flush()
             except OSError as error:
-                self._is_broken = True
+                self._error = error
                 raise _output_error(error) from error
 
 
