@@ -270,7 +270,7 @@ class AdvancingTime:
         return self._moment
 
 
-@pytest.mark.parametrize("seed", quick_first(16, range(SCHEDULES)))
+@pytest.mark.parametrize("seed", quick_first(12, range(SCHEDULES)))
 def test_nothing_is_lost_and_nothing_leaks(
     tap_server: TapServer, make_bench: Callable[..., Bench], seed: int
 ) -> None:

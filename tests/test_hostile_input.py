@@ -126,6 +126,7 @@ def test_settings_of_any_kind_work_or_are_told(
             assert secret.strip() not in finished.stderr
 
 
+@pytest.mark.crossing
 @pytest.mark.parametrize("content", ["", "[]", "{", "null", DEEP, '{"password": NaN}', "\x00"])
 @pytest.mark.parametrize("option", ["--config", "--state", "--catalog"])
 def test_a_file_of_any_content_works_or_is_told(

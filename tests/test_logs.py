@@ -82,6 +82,7 @@ def assert_told(finished: Finished, *parts: str) -> None:
         assert part in finished.last_line
 
 
+@pytest.mark.crossing
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("flag", [None, False])
 def test_the_last_line_is_heard_under_any_configuration(

@@ -116,6 +116,7 @@ def test_the_spec_comes_without_the_sdk_and_what_calls_the_api() -> None:
         assert repr(name) not in loaded
 
 
+@pytest.mark.wide
 def test_the_spec_takes_less_than_three_tenths_of_the_taps_about() -> None:
     commands = {
         "spec": ["tap_nexudus_usage.airbyte.cli", "spec"],
@@ -212,6 +213,7 @@ def test_an_address_where_nobody_listens_is_named(source: Source) -> None:
     assert "127.0.0.1" in said.errors[0]["message"]
 
 
+@pytest.mark.crossing
 @pytest.mark.parametrize("content", ["", "null", "[]", "7", "{", '{"credentials": 7}', "\x00"])
 @pytest.mark.parametrize("command", ["check", "read"])
 def test_a_config_of_any_content_is_one_clear_message(

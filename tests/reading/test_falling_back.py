@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 
 import pytest
 from conftest import Bench
+from wide import quick_first
 
 from tap_nexudus_usage.nexudus import connection
 from tap_nexudus_usage.nexudus.client import GetManyForm, NexudusClient
@@ -14,7 +15,7 @@ from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.tokens import READ, User
 
 
-@pytest.mark.parametrize("status", [404, 400, 414, 405, 500])
+@pytest.mark.parametrize("status", quick_first(2, [404, 500, 400, 414, 405]))
 def test_every_record_comes_where_get_many_is_refused_for_ever(
     make_bench: Callable[..., Bench], status: int
 ) -> None:
@@ -69,7 +70,7 @@ class CappedClient(NexudusClient):
         return dict(list(found.items())[: self.cap])
 
 
-@pytest.mark.parametrize("cap", [0, 1, 25])
+@pytest.mark.parametrize("cap", quick_first(1, [25, 1, 0]))
 def test_an_answer_that_is_silently_capped_loses_nothing(
     make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, cap: int
 ) -> None:

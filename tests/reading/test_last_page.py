@@ -110,6 +110,7 @@ def test_where_descending_is_refused_or_fails_for_ever_the_search_goes_on_withou
     assert sorted(run.ids) == sorted(bench.ledger)
 
 
+@pytest.mark.crossing
 @pytest.mark.parametrize("skip", range(6))
 @pytest.mark.parametrize("page_size", [1, 30])
 def test_a_refusal_in_passing_proves_no_direction(

@@ -100,6 +100,7 @@ def test_only_what_changed_comes_again(make_search: Callable[..., Bench]) -> Non
     assert second.records == [bench.expected(record_id) for record_id in [*changed, inserted]]
 
 
+@pytest.mark.crossing
 @pytest.mark.parametrize("equal", [False, True])
 @pytest.mark.parametrize("dir_reading", ["new", "old"])
 @pytest.mark.parametrize("page_size", [1, 2, 7, 50])

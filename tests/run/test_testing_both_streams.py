@@ -126,6 +126,7 @@ def test_a_role_that_only_the_allowances_lack_is_a_failure_after_all_else_is_tol
     assert run_test(bench, STREAM, **way).code == 0
 
 
+@pytest.mark.crossing
 @pytest.mark.parametrize("way", [{}, {"record_ids": None}], ids=["id", "search"])
 @pytest.mark.parametrize(
     "tenant",

@@ -104,6 +104,7 @@ def test_reading_by_id_is_tested_first_where_ids_are_configured(
     assert bench.count_calls() == 9
 
 
+@pytest.mark.crossing
 @pytest.mark.parametrize("way", ["search", "id"])
 @pytest.mark.parametrize(
     ("tenant", "expected"),

@@ -263,6 +263,7 @@ def test_a_type_changed_in_the_schema_is_passed_on(bench: Bench, catalog: Catalo
 # Replication
 
 
+@pytest.mark.crossing
 @pytest.mark.parametrize("method", ["FULL_TABLE", "full_table", " Full_Table"])
 @pytest.mark.parametrize("place", ["root", "forced", "entry"])
 def test_the_replication_method_counts_wherever_it_is_said(

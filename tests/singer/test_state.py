@@ -150,6 +150,7 @@ def test_a_run_without_news_ends_with_its_state(bench: Bench) -> None:
     assert second.state == first.state
 
 
+@pytest.mark.wide
 def test_states_of_twenty_thousand_ids_stay_small(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench(20_000)
     config = bench.settings()
@@ -201,6 +202,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.crossing
 @pytest.mark.parametrize(
     ("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"]
 )
