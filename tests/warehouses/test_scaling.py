@@ -12,6 +12,7 @@ import pytest
 from conftest import Bench
 from outcomes import STREAM
 
+from tap_nexudus_usage.emission import packed
 from tap_nexudus_usage.nexudus.entities import LEDGER
 from tap_nexudus_usage.sandbox.records import Ledger
 from tap_nexudus_usage.sandbox.tokens import User
@@ -105,7 +106,7 @@ def emitted(meltano: Project, name: str) -> set[int]:
     """The Ids in a state, all of which belong to one account or shard."""
     got = meltano.meltano("state", "get", f"dev:{TAP}-{name}-to-target-postgres:{name}")
     bookmarks = json.loads(got.stdout)["singer_state"]["bookmarks"]
-    return set(map(int, bookmarks[STREAM]["emitted"]))
+    return set(map(int, packed.unpack(bookmarks[STREAM]["emitted"])))
 
 
 def share_throttled(benches: Iterable[Bench]) -> float:
