@@ -225,14 +225,15 @@ def test_as_the_first_process_it_ends_on_a_signal(make_bench: Callable[..., Benc
 @pytest.mark.skipif(not may_be_first(), reason="Needs unshare, and the rights to use it")
 def test_as_the_first_process_a_check_ends_on_a_signal(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench(60)
-    bench.world.faults.append(Fault("hang", endpoints=("token",), times=None))
+    login = Fault("hang", endpoints=("token",), times=1)
+    bench.world.faults.append(login)
     config = json.dumps(Source(bench).config())
     Path("source.json").write_text(config, encoding="utf-8")
     command = ["unshare", "--fork", "--pid", "--kill-child"]
     check = ["tap_nexudus_usage.airbyte.cli", "check", "--config", "source.json"]
     with subprocess.Popen([*command, sys.executable, "-m", *check]) as process:
         deadline = time.monotonic() + 60
-        while not bench.world.calls and time.monotonic() < deadline:
+        while login.times and time.monotonic() < deadline:
             time.sleep(0.01)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         os.kill(int(children.read_text(encoding="utf-8").split()[0]), signal.SIGTERM)
