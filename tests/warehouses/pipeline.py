@@ -183,7 +183,7 @@ def catalog(method: str, entities: Sequence[Entity] = (LEDGER,)) -> dict[str, An
     return found
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], object]) -> None:
     """Wait for something that another process does."""
     deadline = time.monotonic() + 60.0
     while not condition():
