@@ -23,12 +23,10 @@ from typing import Any, Literal
 
 from outcomes import Finished
 from typing_extensions import Self
+from waiting import LONGEST_WAIT
 
 LONGEST_ORDER = 65_536
 """Bytes."""
-
-LONGEST_WAIT = 60.0
-"""Seconds, for what takes a moment on an idle machine, and may take a hundred on a busy one."""
 
 STRICT = [
     "-Werror",
@@ -107,7 +105,7 @@ class TapServer:
         pid = self.start(order, stdout.write_end, stderr.write_end)
         os.close(stdout.write_end)
         os.close(stderr.write_end)
-        if not self.has_ended(2 * LONGEST_WAIT):
+        if not self.has_ended(LONGEST_WAIT):
             os.kill(pid, signal.SIGKILL)
         code = self.exit_code()
         return Finished(code, stdout.finish().decode(), stderr.finish().decode())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import resource
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,12 @@ def test_the_spec_comes_without_the_sdk_and_what_calls_the_api() -> None:
 
 
 @pytest.mark.wide
+def cpu_of_children() -> float:
+    """Seconds of CPU that processes ended by now took; what else runs here doesn't count."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_the_spec_takes_less_than_three_tenths_of_the_taps_about() -> None:
     commands = {
         "spec": ["tap_nexudus_usage.airbyte.cli", "spec"],
@@ -125,11 +131,11 @@ def test_the_spec_takes_less_than_three_tenths_of_the_taps_about() -> None:
     took: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(3):
         for name, command in commands.items():
-            started = time.perf_counter()
+            started = cpu_of_children()
             subprocess.run(
                 [sys.executable, "-m", *command], capture_output=True, check=True, timeout=60
             )
-            took[name].append(time.perf_counter() - started)
+            took[name].append(cpu_of_children() - started)
 
     medians = {name: statistics.median(seconds) for name, seconds in took.items()}
     assert medians["spec"] < 0.3 * medians["about"], took

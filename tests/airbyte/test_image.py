@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +21,7 @@ import pytest
 import yaml
 from conftest import Bench
 from documents import block
+from waiting import wait_until
 
 from airbyte.conversation import READ, Said, Source, parsed
 from tap_nexudus_usage.airbyte import spec
@@ -209,9 +209,7 @@ def test_as_the_first_process_it_ends_on_a_signal(make_bench: Callable[..., Benc
     command = ["unshare", "--fork", "--pid", "--kill-child"]
     module = [sys.executable, "-m", "tap_nexudus_usage.airbyte.cli", *READ]
     with subprocess.Popen([*command, *module], stdout=subprocess.PIPE) as process:
-        deadline = time.monotonic() + 60
-        while len(bench.world.calls) < 3 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: len(bench.world.calls) >= 3)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         os.kill(int(children.read_text(encoding="utf-8").split()[0]), signal.SIGTERM)
         out, _ = process.communicate(timeout=30)
@@ -232,9 +230,7 @@ def test_as_the_first_process_a_check_ends_on_a_signal(make_bench: Callable[...,
     command = ["unshare", "--fork", "--pid", "--kill-child"]
     check = ["tap_nexudus_usage.airbyte.cli", "check", "--config", "source.json"]
     with subprocess.Popen([*command, sys.executable, "-m", *check]) as process:
-        deadline = time.monotonic() + 60
-        while login.times and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: not login.times)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         os.kill(int(children.read_text(encoding="utf-8").split()[0]), signal.SIGTERM)
         try:

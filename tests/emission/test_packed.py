@@ -21,7 +21,7 @@ from model_target import ModelTarget
 from outcomes import STREAM, merged
 from protocols import PROTOCOLS, Protocol
 from tap_server import Drain, Order, TapServer
-from warehouses.pipeline import wait_until
+from waiting import wait_until
 
 from tap_nexudus_usage import timestamps
 from tap_nexudus_usage.emission import packed

@@ -7,13 +7,14 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import requests
 import trustme
 from conftest import Bench
 from front import TIMEOUT, Front, Treatment, forward
+from waiting import wait_until
 
 from tap_nexudus_usage.nexudus.session import ApiSession
 
@@ -53,20 +54,13 @@ def get(session: ApiSession, front: Front, scheme: str = "http") -> requests.Res
     return session.send(session.prepare_request(request))
 
 
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
 def test_the_gate_is_passed_when_the_connection_is_there_and_nothing_written(
     server: Server, front: Front
 ) -> None:
     passed: list[tuple[str, int, bool]] = []
 
     def gate(method: str, /, *, again: bool) -> None:
-        until(lambda: front.connections)
+        wait_until(lambda: front.connections)
         passed.append((method, len(server.came), again))
 
     with ApiSession(gate, user_agent="test", timeout=TIMEOUT, settings={}) as session:
@@ -96,7 +90,7 @@ def test_a_connection_closed_at_the_gate_is_opened_anew_and_waits_again(
         time.sleep(0.05)
         if len(passed) == 2:
             server.may_close.set()
-            until(server.has_closed.is_set)
+            wait_until(server.has_closed.is_set)
 
     with ApiSession(gate, user_agent="test", timeout=TIMEOUT, settings={}) as session:
         assert get(session, front).status_code == 200
@@ -115,7 +109,7 @@ def test_one_just_opened_that_is_closed_at_the_gate_is_opened_anew(server: Serve
         has_closed.set()
 
     def gate(*_: str, **__: bool) -> None:
-        until(has_closed.is_set)
+        wait_until(has_closed.is_set)
 
     with (
         Front(close_at_once, server.treat) as front,
@@ -181,7 +175,7 @@ def test_a_reset_while_it_is_opened_anew_is_told_as_such(authority: trustme.CA) 
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def gate(*_: str, **__: bool) -> None:
-        until(has_closed.is_set)
+        wait_until(has_closed.is_set)
 
     with (
         Front(over_tls(authority, close), reset) as front,
@@ -233,5 +227,5 @@ def test_a_gate_that_raises_leaves_nothing_written(server: Server, front: Front)
     ):
         get(session, front)
 
-    until(lambda: server.came)
+    wait_until(lambda: server.came)
     assert server.came == [b""]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 from conftest import Bench
 from outcomes import Run
+from waiting import wait_until
 
 from tap_nexudus_usage.errors import ApiError, InvalidRecordError, OutputError, Terminated
 from tap_nexudus_usage.sandbox.faults import Fault
@@ -33,10 +34,7 @@ def fetchers() -> list[threading.Thread]:
 
 def assert_all_over(bench: Bench) -> None:
     """Threads end with the call they are in, and no call follows."""
-    deadline = time.monotonic() + 60
-    while fetchers():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_until(lambda: not fetchers())
     calls = len(bench.world.calls)
     time.sleep(5 * SLOW)
     assert len(bench.world.calls) == calls

@@ -20,6 +20,7 @@ import requests
 import trustme
 from calling import get, token_of
 from conftest import Bench
+from waiting import wait_until
 
 from tap_nexudus_usage.nexudus.entities import LEDGER
 from tap_nexudus_usage.sandbox.faults import Fault
@@ -525,11 +526,12 @@ def test_what_was_refused_over_tls_is_served_over_tls_again(tmp_path: Path) -> N
         with pytest.raises(requests.ConnectionError):
             requests.get(url, verify=trusted, timeout=10)
         address = ("127.0.0.1", int(sandbox.url.rpartition(":")[2]))
-        deadline, refused = time.monotonic() + 10, True
-        while refused:
-            assert time.monotonic() < deadline
+
+        def is_taken() -> bool:
             with socket.socket() as client:
-                refused = bool(client.connect_ex(address))
+                return not client.connect_ex(address)
+
+        wait_until(is_taken)
         answer = requests.get(url, verify=trusted, timeout=10)
 
     assert answer.status_code == 401

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from conftest import Bench, run_measured, run_tap_with
 from outcomes import STREAM, Finished
-from tap_server import LONGEST_WAIT
+from waiting import LONGEST_WAIT, wait_until
 
 from tap_nexudus_usage.errors import ApiError, SettingsError
 from tap_nexudus_usage.nexudus.entities import ALLOWANCES
@@ -195,13 +195,6 @@ def is_full(pipe: int) -> bool:
     return before >= 4_096 and before == bytes_in(pipe)
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LONGEST_WAIT
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 @pytest.mark.crossing
 @pytest.mark.parametrize(
     ("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"]
@@ -219,7 +212,7 @@ def test_a_signal_ends_the_run_with_its_state(
     bench.world.faults += faults[kind]
     # Whatever is under way would last longer than this test waits.
     process = Process(bench.settings(batch_size=1, request_timeout=600))
-    wait_for(lambda: len(bench.world.calls) >= 50)
+    wait_until(lambda: len(bench.world.calls) >= 50)
 
     process.popen.send_signal(signum)
     finished = process.finish()
@@ -239,7 +232,7 @@ def test_a_second_signal_ends_the_process_at_once(make_bench: Callable[..., Benc
     process = Process(bench.settings())
     assert process.popen.stdout is not None
     pipe = process.popen.stdout.fileno()
-    wait_for(lambda: is_full(pipe))
+    wait_until(lambda: is_full(pipe))
     process.popen.send_signal(signal.SIGTERM)
     with pytest.raises(subprocess.TimeoutExpired):
         process.popen.wait(timeout=0.5)
@@ -250,7 +243,7 @@ def test_a_second_signal_ends_the_process_at_once(make_bench: Callable[..., Benc
         time.sleep(0.1)
         return process.popen.poll() is not None
 
-    wait_for(has_ended)
+    wait_until(has_ended)
     assert process.popen.returncode == 143
     process.finish()
 

@@ -6,9 +6,8 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from typing import IO, Any
 
 from conftest import Bench
 from outcomes import STREAM
+from waiting import wait_until
 
 from tap_nexudus_usage.nexudus.entities import LEDGER, Entity
 from tap_nexudus_usage.singer.tap import TapNexudusUsage
@@ -181,11 +181,3 @@ def catalog(method: str, entities: Sequence[Entity] = (LEDGER,)) -> dict[str, An
         )
         of_stream["selected"] = stream["tap_stream_id"] in selected
     return found
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Wait for something that another process does."""
-    deadline = time.monotonic() + 60.0
-    while not condition():
-        assert time.monotonic() < deadline, "It didn't happen in time"
-        time.sleep(0.05)

@@ -20,6 +20,7 @@ import yaml
 from conftest import Bench
 from documents import block, section
 from outcomes import STREAM, Finished
+from waiting import wait_until
 
 from tap_nexudus_usage import timestamps
 from tap_nexudus_usage.emission.emitted import Emitted
@@ -32,7 +33,6 @@ from warehouses.answers import ask, expect, with_floats
 from warehouses.engines import ENGINES
 from warehouses.environments import CHECKOUT, environment
 from warehouses.meltano import TAP, TIMEOUT, Project, at_rest, child_of
-from warehouses.pipeline import wait_until
 from warehouses.recipes import SELECTED
 from warehouses.warehouse import Warehouse, in_lower_case
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from conftest import SEED, Bench
 from documents import block
 from outcomes import STREAM
+from waiting import wait_until
 
 from airbyte.clients.pyairbyte import BOTH, Answer, Connection, PyAirbyte
 from airbyte.conversation import CURSOR, DELETED, Source
@@ -119,14 +119,6 @@ def assert_good(answer: Answer) -> Answer:
     assert answer.error is None, answer.told + answer.printed
     assert "Traceback" not in answer.printed
     return answer
-
-
-def wait_for(fault: Fault) -> None:
-    """Wait until the fault, which comes once, has come."""
-    deadline = time.monotonic() + 120
-    while fault.times:
-        assert time.monotonic() < deadline, "it didn't come"
-        time.sleep(0.02)
 
 
 @WAYS
@@ -275,7 +267,7 @@ def test_what_was_killed_is_read_again_as_nothing_was_kept(
     fault = hang(bench)
 
     connection.start(**SLOWLY, **way)
-    wait_for(fault)
+    wait_until(lambda: not fault.times)
     connection.kill(signal.SIGKILL)
     killed = connection.end()
 
@@ -293,7 +285,7 @@ def test_what_was_terminated_goes_on_where_it_was(
     fault = hang(bench)
 
     connection.start(**SLOWLY, **way)
-    wait_for(fault)
+    wait_until(lambda: not fault.times)
     connection.kill(signal.SIGTERM)
     # PyAirbyte takes this end for a good one, and keeps what came with its state.
     first = assert_good(connection.end())

@@ -1,0 +1,17 @@
+"""Waiting for what another thread or process does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+LONGEST_WAIT = 120.0
+"""Seconds, for what takes a moment on an idle machine, and may take a hundred on a busy one."""
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait until a condition is true; fails the test where it doesn't become so."""
+    deadline = time.monotonic() + LONGEST_WAIT
+    while not condition():
+        assert time.monotonic() < deadline, "It didn't happen in time"
+        time.sleep(0.005)
