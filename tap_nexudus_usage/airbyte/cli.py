@@ -174,7 +174,7 @@ class Command:
 
         from tap_nexudus_usage.airbyte import log  # noqa: PLC0415
         from tap_nexudus_usage.run.surroundings import Surroundings  # noqa: PLC0415
-        from tap_nexudus_usage.settings.loading import load  # noqa: PLC0415
+        from tap_nexudus_usage.settings.loading import load, warn_of_unknown  # noqa: PLC0415
         from tap_nexudus_usage.termination import Termination  # noqa: PLC0415
 
         is_debug = self._args.debug or os.environ.get("LOG_LEVEL", "").casefold() == "debug"
@@ -188,6 +188,7 @@ class Command:
         self._redactor.add(*(secret for secret in secrets if isinstance(secret, str)))
         agent = f"tap-nexudus-usage/{version('tap-nexudus-usage')}"
         settings = load(flat, default_user_agent=agent)
+        warn_of_unknown(flat, spec.NAMES)
         # Destinations keep the older of two versions of a record that come in one run.
         settings = replace(settings, rules=replace(settings.rules, one_version=True))
         return Surroundings(

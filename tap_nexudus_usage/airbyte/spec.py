@@ -28,6 +28,9 @@ OTHERWISE = {
 
 SINGER_ONLY = frozenset({"emit_activate_version_messages"})
 
+NAMES = tuple(name for name in PROPERTIES if name not in SINGER_ONLY)
+"""Of the settings that Airbyte's users have."""
+
 _LOGIN = {name for _, needed, more in WAYS.values() for name in (*needed, *more)}
 
 Json = dict[str, Any]
@@ -35,7 +38,7 @@ Json = dict[str, Any]
 
 def spec() -> Json:
     """The ConnectorSpecification."""
-    names = [name for name in PROPERTIES if name not in _LOGIN | SINGER_ONLY]
+    names = [name for name in NAMES if name not in _LOGIN]
     properties = {name: _property(name, order) for order, name in enumerate(names, start=1)}
     return {
         "documentationUrl": DOCUMENTATION,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -11,6 +12,8 @@ from tap_nexudus_usage.errors import SettingsError
 from tap_nexudus_usage.settings.checked import Settings, from_config
 from tap_nexudus_usage.settings.declared import json_schema
 from tap_nexudus_usage.settings.tidying import describe, tidy
+
+logger = logging.getLogger(__name__)
 
 
 def validated(
@@ -35,6 +38,12 @@ def validated(
         if "default" in definition
     }
     return {**defaults, **tidied}, errors
+
+
+def warn_of_unknown(config: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Name the settings that there aren't."""
+    for name in sorted(config.keys() - set(known)):
+        logger.warning("There is no setting %.100r; it is ignored", name)
 
 
 def load(config: Mapping[str, Any], *, default_user_agent: str) -> Settings:

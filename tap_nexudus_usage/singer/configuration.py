@@ -35,12 +35,6 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[st
     return tidied, errors
 
 
-def warn_of_unknown(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
-    """Name the settings that there aren't."""
-    for name in sorted(config.keys() - schema["properties"]):
-        logger.warning("There is no setting %.100r; it is ignored", name)
-
-
 def from_environment(properties: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """The settings in environment variables; raises SettingsError.
 

@@ -25,6 +25,7 @@ from tap_nexudus_usage.run.run import Run, running
 from tap_nexudus_usage.run.surroundings import Surroundings
 from tap_nexudus_usage.settings.checked import Settings, from_config
 from tap_nexudus_usage.settings.declared import json_schema
+from tap_nexudus_usage.settings.loading import warn_of_unknown
 from tap_nexudus_usage.singer import catalogs, configuration, given_state, json_files, maps
 from tap_nexudus_usage.singer.stream import EntityStream
 from tap_nexudus_usage.singer.writer import BufferedWriter
@@ -159,7 +160,7 @@ class TapNexudusUsage(Tap):
             if errors:
                 raise SettingsError("; ".join(errors))
             _ = self.settings
-            configuration.warn_of_unknown(self._config, self.config_jsonschema)
+            warn_of_unknown(self._config, self.config_jsonschema["properties"])
         return errors
 
     @classproperty

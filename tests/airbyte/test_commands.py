@@ -155,6 +155,20 @@ def test_a_check_says_in_words_what_works(source: Source) -> None:
     assert said.errors == []
 
 
+@pytest.mark.parametrize("way", [{"page_sise": 5}, {"emit_activate_version_messages": True}])
+def test_a_setting_that_there_is_not_is_told(source: Source, way: dict[str, Any]) -> None:
+    warning = f"There is no setting {next(iter(way))!r}; it is ignored"
+
+    for said in (source.check(**way), source.read(**way)):
+        assert said.code == 0
+        levels = {log["log"]["message"]: log["log"]["level"] for log in said.of("LOG")}
+        assert levels[warning] == "WARN"
+
+
+def test_no_setting_that_there_is_is_called_another(source: Source) -> None:
+    assert "There is no setting" not in source.check().logs
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

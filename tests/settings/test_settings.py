@@ -312,6 +312,13 @@ def test_an_environment_variable_that_is_almost_a_settings_is_told(
     assert told == ([expected] if meant else [])
 
 
+def test_a_setting_that_there_is_not_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    TapNexudusUsage(config={"access_token": "t", "page_sise": 5, "flattening_enabled": False})
+
+    told = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert told == ["There is no setting 'page_sise'; it is ignored"]
+
+
 def test_secrets_do_not_show_in_what_settings_print_as() -> None:
     given = settings(password="hush", totp_secret="JBSWY3DPEHPK3PXP")
 
