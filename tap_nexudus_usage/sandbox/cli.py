@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import ssl
 from datetime import tzinfo
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -50,6 +51,11 @@ FAULT = inspect.cleandoc(Fault.__doc__ or "").partition("Attributes:\n")[2]
     epilog=f"\b\nWhat a fault may say:\n{FAULT}",
 )
 @click.option("--port", default=0, help="Port on 127.0.0.1; 0: any that is free.")
+@click.option(
+    "--certificate",
+    type=click.Path(exists=True, dir_okay=False),
+    help="File in PEM with a key and its certificate, to serve over https.",
+)
 @click.option("--records", default=300, help="How many records the ledger has.")
 @click.option(
     "--allowances",
@@ -157,6 +163,7 @@ FAULT = inspect.cleandoc(Fault.__doc__ or "").partition("Attributes:\n")[2]
 @click.option("--stop-after", default=3_600.0, help="Seconds after which the sandbox ends itself.")
 def main(
     port: int,
+    certificate: str | None,
     records: int,
     allowances: int,
     seed: int,
@@ -204,7 +211,7 @@ def main(
       POST   /control/faults                  let calls go wrong, for example
                                               {"endpoints": ["many"], "status": 500, "times": 3}
       DELETE /control/faults                  let all go well again
-      GET    /control/calls                   how many calls came in
+      GET    /control/calls                   how many calls came in, and how many connections
       DELETE /control/calls                   forget them; the throttle's allowance is whole again
       GET    /control/calls/each              endpoint, stream and status of each, and its time in
                                               the API's seconds
@@ -259,7 +266,10 @@ def main(
     )
     world.tokens.lifetime = token_lifetime
     try:
-        sandbox = Sandbox(world, port)
+        sandbox = Sandbox(world, port, certificate=certificate)
+    except ssl.SSLError as error:
+        message = f"{certificate} doesn't hold, in PEM, a key with its certificate"
+        raise click.ClickException(message) from error
     except OSError as error:
         message = f"Port {port} can't be used: {error.strerror}"
         raise click.ClickException(message) from error

@@ -45,11 +45,11 @@ class Control:
         return Response(status_code=204)
 
     async def count_calls(self, _: Request) -> Response:
-        """The API's calls so far, by endpoint."""
-        return responses.json(self._world.count())
+        """The API's calls so far, by endpoint, and all connections, those for this among them."""
+        return responses.json({**self._world.count(), "connections": self._world.connections})
 
     async def forget_calls(self, _: Request) -> Response:
-        """Forget the calls so far, and that the throttle let them through."""
+        """Forget calls and connections so far, and that the throttle let them through."""
         self._world.forget_calls()
         return Response(status_code=204)
 

@@ -22,10 +22,11 @@ HOST = "127.0.0.1"
 
 
 class _Protocol(H11Protocol):
-    """Hands the connection to the application, which may have to break it."""
+    """Counts the connection, and hands it to the application, which may have to break it."""
 
     def connection_made(self, transport: object) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
+        self.app_state["world"].connections += 1
         # Over TLS, a transport forgets its socket as it closes.
         connection = self.transport.get_extra_info("socket")
         self.app_state["connections"][transport] = connection
@@ -41,11 +42,17 @@ class _Protocol(H11Protocol):
 class _Server(uvicorn.Server):
     """Ends at once, where uvicorn takes its time: a fifth of a second for every test."""
 
+    def __init__(self, config: uvicorn.Config, world: World) -> None:
+        super().__init__(config)
+        self._world = world
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._connections: WeakKeyDictionary[asyncio.Transport, TransportSocket] = (
             WeakKeyDictionary()
         )
-        self.lifespan.state.update(refuse=self.refuse, connections=self._connections)
+        self.lifespan.state.update(
+            world=self._world, refuse=self.refuse, connections=self._connections
+        )
         await super().startup(sockets)
 
     async def refuse(self, seconds: float) -> None:
@@ -134,7 +141,7 @@ class Sandbox:
         self._socket.listen(128)
         scheme = "http" if certificate is None else "https"
         self.url = f"{scheme}://{HOST}:{self._socket.getsockname()[1]}"
-        self._server = _Server(config)
+        self._server = _Server(config, world)
         self._thread = threading.Thread(target=self._serve, name="nexudus-sandbox", daemon=True)
 
     def serve(self, seconds: float) -> None:

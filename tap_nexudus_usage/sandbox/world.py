@@ -51,6 +51,7 @@ class World:
         refuse_encoded_brackets: answer 400 to get many with brackets percent-encoded.
         tenant: how it reads what the documents leave open, and what it gets wrong.
         turmoil: changes that happen before each search.
+        connections: opened so far; over TLS those whose handshake came to its end.
     """
 
     ledger: Ledger
@@ -69,6 +70,7 @@ class World:
     turmoil: Turmoil | None = None
     faults: list[Fault] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    connections: int = 0
 
     def __post_init__(self) -> None:
         """Make what depends on the options."""
@@ -79,6 +81,7 @@ class World:
     def forget_calls(self) -> None:
         """Begin anew: no call was made yet, and the throttle's allowance is whole."""
         self.calls.clear()
+        self.connections = 0
         counting = self.tenant.throttle_counting
         self.throttle = Throttle(self.now, GENERAL if self.throttled else (), counting)
         self.post_throttle = Throttle(self.now, POST if self.throttled else (), counting)

@@ -19,10 +19,12 @@ import pytest
 import requests
 import trustme
 from calling import get, token_of
+from click.testing import CliRunner
 from conftest import Bench
 from waiting import wait_until
 
 from tap_nexudus_usage.nexudus.entities import LEDGER
+from tap_nexudus_usage.sandbox import cli
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.records import Ledger, dotnet
 from tap_nexudus_usage.sandbox.server import Sandbox
@@ -298,6 +300,20 @@ def test_calls_are_told_one_by_one_and_forgotten(make_bench: Callable[..., Bench
     assert requests.get(control, timeout=10).json()["all"] == 1
 
 
+def test_connections_are_counted_whether_a_call_comes_or_not(bench: Bench) -> None:
+    control = f"{bench.sandbox.url}/control/calls"
+    address = ("127.0.0.1", int(bench.sandbox.url.rpartition(":")[2]))
+    assert requests.delete(control, timeout=10).status_code == 204
+
+    with socket.create_connection(address, timeout=10), requests.Session() as session:
+        for _ in range(3):
+            session.get(f"{bench.sandbox.url}/api/auth/me", timeout=10)
+        counted = requests.get(control, timeout=10).json()["connections"]
+
+    # The one without a call, the session's, and the one on which it is asked.
+    assert counted == 3
+
+
 def test_a_changed_record_is_served_as_it_is_now(bench: Bench) -> None:
     first, second = list(bench.ledger)[:2]
     paths = [f"{ENTITY}/{first}", f"{ENTITY}/?id=[{first}]", f"{ENTITY}?size=1"]
@@ -540,6 +556,16 @@ def test_what_was_refused_over_tls_is_served_over_tls_again(tmp_path: Path) -> N
 def test_a_certificate_that_cannot_be_read_fails_at_once(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         Sandbox(World(Ledger(1)), certificate=str(tmp_path / "none.pem"))
+
+
+def test_a_certificate_without_its_key_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "authority.pem"
+    trustme.CA().cert_pem.write_to_path(file)
+
+    finished = CliRunner().invoke(cli.main, ["--certificate", str(file), "--stop-after", "1"])
+
+    assert finished.exit_code == 1
+    assert f"{file} doesn't hold, in PEM, a key with its certificate" in finished.output
 
 
 def test_without_its_extra_the_command_says_what_it_needs() -> None:
