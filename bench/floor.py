@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import requests
-from urllib3.connection import HTTPConnection
-from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import pool_classes_by_scheme
 
 
@@ -59,13 +59,23 @@ class LiteralBrackets(HTTPConnection):
         super().putrequest(method, url.replace("%5B", "[").replace("%5D", "]"), *args, **kwargs)
 
 
+class LiteralBracketsOverTls(LiteralBrackets, HTTPSConnection):
+    """The same over TLS."""
+
+
 class LiteralBracketsPool(HTTPConnectionPool):
     """The pool of such connections."""
 
     ConnectionCls = LiteralBrackets
 
 
-pool_classes_by_scheme["http"] = LiteralBracketsPool
+class LiteralBracketsOverTlsPool(HTTPSConnectionPool):
+    """The same over TLS."""
+
+    ConnectionCls = LiteralBracketsOverTls
+
+
+pool_classes_by_scheme.update(http=LiteralBracketsPool, https=LiteralBracketsOverTlsPool)
 
 
 class Api:

@@ -38,7 +38,8 @@ class Arena:
         """One run; raises BenchError if it fails, or writes anything but what is expected."""
         output = self.folder / f"{contender}.jsonl"
         self.server.forget_calls()
-        took = run([*self._command(contender), *(["--state", str(state)] if state else [])], output)
+        command = [*self._command(contender), *(["--state", str(state)] if state else [])]
+        took = run(command, output, **self.server.variables)
         states = check(output, expected)
         calls = self.server.count_calls()
         sample = Sample(
@@ -47,6 +48,7 @@ class Arena:
             took.peak,
             calls=calls["all"],
             throttled=calls["throttled"],
+            connections=calls["connections"],
             state=len(states),
             last_state=len(states.splitlines()[-1]),
         )
@@ -150,7 +152,7 @@ def measure(workload: Workload, *, python: str, repeat: int, folder: Path) -> Re
     why_not = {contender: workload.why_not(contender) for contender in CONTENDERS}
     runs = {contender: Runs(contender, why) for contender, why in why_not.items()}
     running = [contender for contender, why in why_not.items() if why is None]
-    with serve(workload) as server:
+    with serve(workload, folder) as server:
         arena = Arena(workload, server, folder, python)
         arena.write_airbyte_catalog()
         if workload.allowances is not None:

@@ -32,13 +32,16 @@ class Took:
     peak: float
 
 
-def run(command: Sequence[str], stdout: Path) -> Took:
-    """Run a command, an absolute path first, its output into a file; raises BenchError."""
+def run(command: Sequence[str], stdout: Path, **variables: str) -> Took:
+    """Run a command, an absolute path first, its output into a file; raises BenchError.
+
+    `variables` are added to the environment.
+    """
     stderr = stdout.with_suffix(".log")
     with subprocess.Popen(
         [sys.executable, "-I", "-S", LAUNCHER, stdout, stderr, *command],
         cwd=PROJECT,
-        env=_environment(),
+        env={**_environment(), **variables},
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,

@@ -26,6 +26,7 @@ class Sample:
         cpu: seconds of CPU, user and system.
         peak: MiB of memory, at the most.
         calls: to the API, the login's and those throttled among them.
+        connections: opened for them.
         state: bytes of all STATE lines together.
         last_state: bytes of the last of them.
         limit_share: of the wall time, what the published limits would take for as many calls, were
@@ -39,6 +40,7 @@ class Sample:
     peak: float
     calls: float = 0
     throttled: float = 0
+    connections: float = 0
     state: float = 0
     last_state: float = 0
     limit_share: float = 0

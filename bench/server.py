@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 import select
+import ssl
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import trustme
 
 from bench.workloads import Workload
 from tap_nexudus_usage.nexudus.entities import ALLOWANCES, LEDGER, Entity
@@ -28,9 +31,19 @@ LONGEST_START = 60.0
 
 @dataclass(frozen=True)
 class Server:
-    """A sandbox that runs."""
+    """A sandbox that runs.
+
+    Attributes:
+        authority: the file of the authority that has issued its certificate; None: it speaks HTTP.
+    """
 
     url: str
+    authority: Path | None
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment's, by which requests trusts it."""
+        return {"REQUESTS_CA_BUNDLE": str(self.authority)} if self.authority else {}
 
     def records(self, entity: Entity) -> list[msgspec.Raw]:
         """All records, each as its JSON."""
@@ -59,12 +72,14 @@ class Server:
                 self.change(record_id, CoworkerExtraServiceId=next(others))
 
     def forget_calls(self) -> None:
-        """Count from 0 again, with the throttle's whole allowance."""
+        """Count calls and connections from 0 again, with the throttle's whole allowance."""
         self._call("DELETE", "/control/calls")
 
     def count_calls(self) -> dict[str, int]:
-        """The API's calls by endpoint, those throttled, and all."""
-        return dict(json.loads(self._call("GET", "/control/calls")))
+        """The API's calls by endpoint, those throttled, and all; and the connections opened."""
+        counted = dict(json.loads(self._call("GET", "/control/calls")))
+        # Without the one on which it is asked.
+        return {**counted, "connections": counted["connections"] - 1}
 
     def calls(self) -> list[dict[str, Any]]:
         """Each of the API's calls."""
@@ -72,24 +87,42 @@ class Server:
 
     def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
         request = urllib.request.Request(self.url + path, body, method=method)
-        # Without the environment's proxies.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=300) as answer:
+        with self._opener.open(request, timeout=300) as answer:
             return bytes(answer.read())
+
+    @cached_property
+    def _opener(self) -> urllib.request.OpenerDirector:
+        """Without the environment's proxies."""
+        context = ssl.create_default_context(cafile=self.authority)
+        return urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+        )
 
 
 def _path(entity: Entity) -> str:
     return f"/control/{entity.stream}/records"
 
 
+def certify(authority: Path, certificate: Path) -> None:
+    """Write the files of an authority and of the certificate that it issues to the sandbox."""
+    issuer = trustme.CA()
+    issuer.cert_pem.write_to_path(authority)
+    issuer.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
+
+
 @contextlib.contextmanager
-def serve(workload: Workload) -> Iterator[Server]:
-    """A sandbox as the workload wants it; ends with the context."""
+def serve(workload: Workload, folder: Path) -> Iterator[Server]:
+    """A sandbox as the workload wants it, its certificate in `folder`; ends with the context."""
     scale = workload.time_scale
     throttle = ["--no-throttle"] if scale is None else ["--throttle", "--time-scale", str(scale)]
     command = [str(COMMAND), "--records", str(workload.records), "--latency", str(workload.latency)]
     command += ["--allowances", str(workload.allowances or 0), *throttle]
     command += ["--stop-after", str(STOP_AFTER)]
+    authority = None
+    if workload.tls:
+        authority, certificate = folder / "authority.pem", folder / "server.pem"
+        certify(authority, certificate)
+        command += ["--certificate", str(certificate)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             if process.stdout is None:
@@ -99,7 +132,7 @@ def serve(workload: Workload) -> Iterator[Server]:
             if not is_up or not (line := process.stdout.readline()):
                 message = "The sandbox didn't start"
                 raise RuntimeError(message)
-            yield Server(line.split()[-1])
+            yield Server(line.split()[-1], authority)
         finally:
             # Not asked to end: nothing would bound the wait for it.
             process.kill()

@@ -20,6 +20,7 @@ SHOWN: Mapping[str, str] = {
     "rerun-search-50000-unchanged": "the same again, with nothing new",
     "both-by-id-20000": "20,000 records by Id, and the allowances they name",
     "paced-by-id-20000": "20,000 records by Id, under the published limits",
+    "paced-tls-80ms-by-id-20000": "the same over TLS, each answer after 80 ms",
     "paced-search-50000": "50,000 records by search, under the published limits",
 }
 """Workloads, in the words of whoever doesn't know the bench."""

@@ -16,6 +16,7 @@ HEAD = (
     "peak (MiB)",
     "calls",
     "throttled",
+    "connections",
     "STATE (bytes)",
     "last STATE",
     "wall / floor",
@@ -40,6 +41,7 @@ and json. by-the-book: the SDK's RESTStream, a partition and a "get one" for eac
 which by default ends such a tap, is among its extra_retry_statuses, and Retry-After waited for.
 Share of the limit: of the wall time, start-up included, what Nexudus's published limits (a call
 each 100 ms, 120 a minute, 5,000 an hour) would take for as many calls, were there nothing else.
+Connections: opened in all, over TLS where the name says so, as Nexudus is read, else over HTTP.
 STATE (bytes): of all STATE lines together; last STATE: of the last line."""
 
 PACE_NOTE = """\
@@ -84,7 +86,13 @@ def contender_row(result: Result, runs: Runs) -> list[str]:
     if not runs.samples:
         return [result.name, f"{runs.name}: {runs.why_none}", *["—"] * (len(HEAD) - 2)]
     median = runs.median
-    counts = (median.calls, median.throttled, median.state, median.last_state)
+    counts = (
+        median.calls,
+        median.throttled,
+        median.connections,
+        median.state,
+        median.last_state,
+    )
     return [
         result.name,
         runs.name,

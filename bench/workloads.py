@@ -25,6 +25,7 @@ class Workload:
             all; None: the ledger alone is read.
         batch_size: Ids for each call; 1 means "get one".
         latency: seconds before each answer.
+        tls: over TLS, as Nexudus is read.
         time_scale: how long a second of the throttle lasts, in seconds; None: no throttle.
         changes: read once, unmeasured; change so many records; then measure reading again. All of
             them are changed as a bulk change does, stamped within an hour.
@@ -38,6 +39,7 @@ class Workload:
     allowances: int | None = None
     batch_size: int = 200
     latency: float = 0.0
+    tls: bool = False
     time_scale: float | None = None
     changes: int | None = None
     once: bool = False
@@ -57,6 +59,8 @@ class Workload:
     def _why_not_by_the_book(self) -> str | None:
         if self.allowances is not None:
             return "knows the ledger only"
+        if self.tls:
+            return "trusts certifi's authorities only"
         if self.by == "search":
             return "reads by Id only"
         if self.changes is not None:
@@ -76,6 +80,9 @@ ALL: Sequence[Workload] = (
     # Under the published limits, second for second.
     Workload("paced-by-id-20000", 20_000, time_scale=1.0, once=True),
     Workload("paced-search-50000", 50_000, "search", time_scale=1.0, once=True),
+    Workload(
+        "paced-tls-80ms-by-id-20000", 20_000, latency=0.08, tls=True, time_scale=1.0, once=True
+    ),
     Workload("by-id-500", 500),
     Workload("by-id-2000", 2_000),
     Workload("by-id-20000", 20_000),
@@ -110,4 +117,5 @@ QUICK: Sequence[Workload] = (
     Workload("both-by-id-40", 40, allowances=30),
     Workload("rerun-both-search-60-10-changed", 60, "search", 30, changes=10),
     Workload("throttled-8-one-by-one", 8, time_scale=0.05, batch_size=1),
+    Workload("throttled-tls-40", 40, tls=True, time_scale=0.05, batch_size=8),
 )

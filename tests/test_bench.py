@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from conftest import Bench
 
 from bench import summary
@@ -17,7 +18,8 @@ from bench.allowance import earliest, least_seconds, seconds_taken, shares_used
 from bench.checking import Expected, check, expect, last_state
 from bench.processes import BenchError, run
 from bench.results import COLUMNS
-from bench.workloads import ALL, DEFAULT, QUICK
+from bench.server import serve
+from bench.workloads import ALL, DEFAULT, QUICK, Workload
 from tap_nexudus_usage.nexudus.entities import ALLOWANCES, LEDGER, Entity
 from tap_nexudus_usage.sandbox import literals
 from tap_nexudus_usage.sandbox.throttle import GENERAL, Throttle
@@ -76,6 +78,19 @@ def test_documents_say_what_the_results_do() -> None:
 
 def test_what_is_shown_is_measured_by_default() -> None:
     assert summary.SHOWN.keys() <= {workload.name for workload in DEFAULT}
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_the_connections_of_others_are_counted(tmp_path: Path, *, tls: bool) -> None:
+    with serve(Workload("any", 3, tls=tls), tmp_path) as server:
+        trusted = server.variables.get("REQUESTS_CA_BUNDLE")
+        server.forget_calls()
+        for _ in range(2):
+            requests.get(f"{server.url}/api/auth/me", timeout=10, verify=trusted)
+        counted = server.count_calls()
+
+    assert server.url.startswith("https:") is tls
+    assert counted["connections"] == counted["all"] == 2
 
 
 def test_a_table_goes_where_it_is_due() -> None:
