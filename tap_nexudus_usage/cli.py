@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tap_nexudus_usage.errors import OutputError, Terminated
 from tap_nexudus_usage.explain import Explanation, explain
+from tap_nexudus_usage.lines import output_error
 from tap_nexudus_usage.logs import configured, silence_other_threads
 from tap_nexudus_usage.start import imports, open_streams
 from tap_nexudus_usage.termination import SIGNALS
 
 if TYPE_CHECKING:
     from tap_nexudus_usage.singer.tap import TapNexudusUsage
+
+TAKES_NO_MORE = {errno.EBADF, errno.ENOSPC, errno.EDQUOT}
+"""Errors of a stdout that is closed, or a full disk's."""
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +57,18 @@ def _run(args: Sequence[str] | None, tap_class: type[TapNexudusUsage] | None) ->
     tap_class = tap_class or tap.TapNexudusUsage
     chosen = tap_class
     command = configured(lambda: chosen.cli)
-    code: int | None = command.main(args, prog_name=tap_class.name, standalone_mode=False)
+    try:
+        code: Any = command.main(args, prog_name=tap_class.name, standalone_mode=False)
+    except SystemExit as end:
+        # The SDK's way out where it has printed something.
+        code = end.code
+    except OSError as error:
+        # Of what the SDK prints; all else that is written says so itself.
+        if error.errno in TAKES_NO_MORE:
+            raise output_error(error) from error
+        raise
     writer.BufferedWriter().flush()
-    return code or 0
+    return int(code or 0)
 
 
 def _tell(error: BaseException) -> int:

@@ -39,17 +39,18 @@ class Lines:
             # writes is told of it: the first may have been a log, which has to go on.
             lines, self._buffer = memoryview(self._buffer), bytearray()
             if self._error is not None:
-                raise _output_error(self._error)
+                raise output_error(self._error)
             try:
                 while lines:
                     lines = lines[sys.stdout.buffer.write(lines) :]
                 sys.stdout.flush()
             except OSError as error:
                 self._error = error
-                raise _output_error(error) from error
+                raise output_error(error) from error
 
 
-def _output_error(error: OSError) -> OutputError:
+def output_error(error: OSError) -> OutputError:
+    """What to say of an error of stdout."""
     if isinstance(error, BrokenPipeError):
         return OutputError("The target stopped reading before all was written; see its own log")
     return OutputError(

@@ -20,6 +20,11 @@ from tap_nexudus_usage.nexudus.entities import ALLOWANCES
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.tokens import User
 
+FULL = pytest.param(
+    ">/dev/full",
+    marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="Only Linux has it"),
+)
+
 TOTP_SECRET = "JBSWY3DPEHPK3PXP"
 
 
@@ -199,8 +204,8 @@ def test_no_secret_is_written_even_at_debug_level(
         assert secret not in finished.stdout
 
 
-def run_with_closed(stream: int, *command: str) -> subprocess.CompletedProcess[str]:
-    shell = ["sh", "-c", f'exec "$@" {stream}>&-', "sh", sys.executable, "-m"]
+def run_with(redirection: str, *command: str) -> subprocess.CompletedProcess[str]:
+    shell = ["sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, "-m"]
     return subprocess.run(
         [*shell, *command], capture_output=True, text=True, check=False, timeout=60
     )
@@ -210,7 +215,7 @@ def test_it_runs_though_stderr_is_closed(bench: Bench) -> None:
     config = bench.settings(record_ids=list(bench.ledger)[:2])
     Path("config.json").write_text(json.dumps(config), encoding="utf-8")
 
-    finished = run_with_closed(2, "tap_nexudus_usage", "--config", "config.json")
+    finished = run_with("2>&-", "tap_nexudus_usage", "--config", "config.json")
 
     assert finished.returncode == 0
     assert finished.stdout.count('"RECORD"') == 2
@@ -220,15 +225,19 @@ def test_it_runs_though_stderr_is_closed(bench: Bench) -> None:
     "command",
     [
         ["tap_nexudus_usage", "--config", "config.json"],
+        ["tap_nexudus_usage", "--discover"],
+        ["tap_nexudus_usage", "--about"],
+        ["tap_nexudus_usage", "--version"],
         ["tap_nexudus_usage.airbyte.cli", "spec"],
     ],
     ids=" ".join,
 )
-def test_a_stdout_that_is_closed_is_told(bench: Bench, command: list[str]) -> None:
+@pytest.mark.parametrize("stdout", [">&-", FULL])
+def test_a_stdout_that_takes_nothing_is_told(bench: Bench, command: list[str], stdout: str) -> None:
     config = bench.settings(record_ids=list(bench.ledger)[:2])
     Path("config.json").write_text(json.dumps(config), encoding="utf-8")
 
-    finished = run_with_closed(1, *command)
+    finished = run_with(stdout, *command)
 
     assert finished.returncode == 1
     assert "Traceback" not in finished.stderr
