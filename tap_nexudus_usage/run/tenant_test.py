@@ -48,6 +48,11 @@ class TenantTest:
         self._offset: timedelta | None = None
 
     @property
+    def stream(self) -> str:
+        """The name of the stream."""
+        return self._entity.stream
+
+    @property
     def records(self) -> list[Record]:
         """The records that have come so far."""
         return [*{**self._found, **self._many.found, **self._ones}.values()]

@@ -206,6 +206,8 @@ class TapNexudusUsage(Tap):
             super().cb_test(ctx, param, value)
             return
         catalog = json_files.read(ctx.params.get("catalog"), "catalog")
+        # Not needed, but a state that can't be read would fail the run, too.
+        json_files.read(ctx.params.get("state"), "state")
         tap = cls._make(ctx.params.get("config"), catalog=catalog)
         tap._test_connection()  # noqa: SLF001 - its own
         ctx.exit()
@@ -228,8 +230,8 @@ class TapNexudusUsage(Tap):
         """The command line; `--test` asks the catalog which streams are selected."""
         command = super().get_singer_command()
         for option in command.params:
-            # Else it isn't known yet where it comes behind `--test`.
-            option.is_eager |= option.name == "catalog"
+            # Else they aren't known yet where they come behind `--test`.
+            option.is_eager |= option.name in {"catalog", "state"}
             if option.name == "test" and isinstance(option, click.Option):
                 option.help = "Say, in at most 15 calls, what works and what this tenant is like."
         return command

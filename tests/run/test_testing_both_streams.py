@@ -15,7 +15,7 @@ from outcomes import STREAM, Finished, catalog_of
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tap_nexudus_usage.nexudus.entities import ALLOWANCES, ENTITIES
+from tap_nexudus_usage.nexudus.entities import ALLOWANCES, ENTITIES, LEDGER
 from tap_nexudus_usage.reading.minutes import BEGINNING
 from tap_nexudus_usage.sandbox.api import EntityApi
 from tap_nexudus_usage.sandbox.faults import Fault
@@ -126,6 +126,36 @@ def test_a_role_that_only_the_allowances_lack_is_a_failure_after_all_else_is_tol
     assert run_test(bench, STREAM, **way).code == 0
 
 
+@pytest.mark.parametrize("way", [{}, {"record_ids": None}], ids=["id", "search"])
+def test_a_role_that_only_the_ledger_lacks_leaves_the_allowances_tested(
+    make_bench: Callable[..., Bench], way: dict[str, Any]
+) -> None:
+    lacking = {LEDGER.read_role, LEDGER.list_role}
+    bench = make_bench(300, allowances=200, user=User(roles=frozenset(ROLES - lacking)))
+
+    finished = run_test(bench, STREAM, ALLOWANCES.stream, **way)
+
+    assert finished.code == 1
+    assert f"{STREAM}: Nexudus refuses access" in finished.last_line
+    assert "The login works for other calls, so the user lacks the role" in finished.last_line
+    # By Id, the ledger names the allowances: there is no doing without.
+    assert ("deselect" in finished.last_line) == bool(way)
+    said = of_allowances(finished)
+    assert said["Get one"] == ("allowed" if way else "left out, for no Id is known")
+    assert said.get("Search") == ("allowed; 200 records, 1000 a page" if way else None)
+
+
+def test_where_both_lack_their_roles_both_are_told(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(300, allowances=200, user=User(roles=frozenset()))
+
+    finished = run_test(bench, STREAM, ALLOWANCES.stream, record_ids=None)
+
+    assert finished.code == 1
+    assert LEDGER.list_role in finished.last_line
+    assert ALLOWANCES.list_role in finished.last_line
+    assert "deselect" not in finished.last_line
+
+
 @pytest.mark.crossing
 @pytest.mark.parametrize("way", [{}, {"record_ids": None}], ids=["id", "search"])
 @pytest.mark.parametrize(
@@ -158,13 +188,17 @@ def test_a_gateway_before_the_allowances_is_a_failure(bench: Bench) -> None:
     assert f"{ALLOWANCES.stream}: The API fails" in finished.last_line
 
 
+@pytest.mark.parametrize("place", [0, 6])
 def test_nothing_is_said_after_the_line_that_says_why(
-    make_bench: Callable[..., Bench],
+    make_bench: Callable[..., Bench], place: int
 ) -> None:
     bench = make_bench(20, allowances=20, user=User(roles=frozenset()))
     Path("catalog.json").write_text(json.dumps(catalog_of(STREAM)), encoding="utf-8")
     Path("config.json").write_text(json.dumps(bench.settings()), encoding="utf-8")
-    options = ["--config", "config.json", "--catalog", "catalog.json", "--test"]
+    Path("state.json").write_text("{}", encoding="utf-8")
+    # In Meltano's order.
+    options = ["--config", "config.json", "--catalog", "catalog.json", "--state", "state.json"]
+    options.insert(place, "--test")
 
     finished = subprocess.run(
         # With warnings, as Meltano has it.
