@@ -49,7 +49,7 @@ class Emitted:
         self._follows_text = packed.holds_text(kept)
         self._kept: packed.Plain | None = None
         self._lookback: timedelta | None = None
-        self._now = ""
+        self._began = timestamps.now()
         self._bookmark_at_start: str | None = None
         self._held_at: str | None = None
         self._prune_at = PRUNE_EVERY
@@ -73,11 +73,11 @@ class Emitted:
         self._lookback = lookback
         if self._read_by == "id":
             self._newest = None
-        elif self._newest is not None and self._is_in_future(self._newest):
+        elif self._newest is not None and self._newest > self._began:
             # As earlier versions kept it. What came before it was remembered with it.
             stamps = filter(None, self._emitted.values())
-            past = (stamp for stamp in stamps if not self._is_in_future(stamp))
-            self._newest = max(past, default=self._now)
+            past = (stamp for stamp in stamps if stamp <= self._began)
+            self._newest = max(past, default=self._began)
         self._read_by = "search"
         self._bookmark_at_start = self._newest
         return self._horizon()
@@ -122,14 +122,14 @@ class Emitted:
     def advance(self, updated_on: str | None) -> None:
         """Take the bookmark on to a record that the target has.
 
-        Not into the future: from there it would hide what is stamped rightly until the next run,
-        whenever that is.
+        Not beyond the beginning of the run: what was stamped since may have been read already as it
+        was before, and a stamp in the future would hide what is stamped rightly until the next run.
         """
         if updated_on is not None and self._held_at is not None:
             updated_on = min(updated_on, self._held_at)
         if updated_on is None or (self._newest is not None and updated_on <= self._newest):
             return
-        if not self._is_in_future(updated_on):
+        if updated_on <= self._began:
             self._newest = updated_on
 
     def forget(self, record_id: int) -> None:
@@ -178,11 +178,6 @@ class Emitted:
         if self._newest is None or self._lookback is None:
             return None
         return timestamps.minutes_before(self._newest, self._lookback)
-
-    def _is_in_future(self, stamp: str) -> bool:
-        if stamp > self._now:
-            self._now = timestamps.now()
-        return stamp > self._now
 
 
 def _canonical(stamp: str | None) -> str | None:

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from outcomes import Run, catalog_of, merged
 
+from tap_nexudus_usage import timestamps
 from tap_nexudus_usage.errors import AccessError, ApiError
 from tap_nexudus_usage.nexudus.entities import ALLOWANCES, ENTITIES, LEDGER, Entity
 from tap_nexudus_usage.run import checkpoints
@@ -283,6 +284,33 @@ def test_a_stamp_far_in_the_future_does_not_hide_what_changes_meanwhile(
     run = bench.read()
 
     latest = {record["Id"]: record for record in run.records}
+    assert all(latest[i] == bench.expected(i) for i in bench.ledger)
+
+
+@pytest.mark.parametrize("calls", range(6, 12))
+def test_a_change_in_the_very_minute_that_is_being_read_comes_without_lookback(
+    make_search: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    moment = datetime(2025, 1, 15, 10, 30, 30, tzinfo=timezone.utc)
+    bench = make_search(ledger=Ledger(12, SEED, now=lambda: moment))
+    monkeypatch.setattr(timestamps, "now", lambda: timestamps.from_datetime(moment))
+    crowd(bench)
+
+    def wait(seconds: int, change: Callable[[Table], object]) -> Callable[[Table], None]:
+        def happen(table: Table) -> None:
+            nonlocal moment
+            moment += timedelta(seconds=seconds)
+            change(table)
+
+        return happen
+
+    ordered = [wait(0, lambda _: None)] * calls
+    bench.world.turmoil = Turmoil(ordered=[*ordered, wait(20, change_first), wait(20, insert_last)])
+
+    first = bench.read(page_size=5, lookback_hours=0)
+    second = bench.read(page_size=5, lookback_hours=0, state=first.state)
+
+    latest = {record["Id"]: record for record in first.records + second.records}
     assert all(latest[i] == bench.expected(i) for i in bench.ledger)
 
 
