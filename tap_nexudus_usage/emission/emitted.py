@@ -15,6 +15,8 @@ STATE_KEYS = frozenset({"replication_key", "replication_key_value", "read_by", "
 
 _NEVER = object()
 
+MINUTE = timedelta(minutes=1)
+
 PRUNE_EVERY = 10_000
 """Entries that may gather, by search, before those outside the window are dropped."""
 
@@ -174,10 +176,14 @@ class Emitted:
         self._prune_at = 2 * len(self._emitted) + PRUNE_EVERY
 
     def _horizon(self) -> str | None:
-        """From when on a search reads again: the lookback before the bookmark, a whole minute."""
+        """From when on a search reads again: the lookback before the bookmark, a whole minute.
+
+        And one more, as the bounds of a minute hold the first moment of the next: what is read with
+        that may come again.
+        """
         if self._newest is None or self._lookback is None:
             return None
-        return timestamps.minutes_before(self._newest, self._lookback)
+        return timestamps.minutes_before(self._newest, self._lookback + MINUTE)
 
 
 def _canonical(stamp: str | None) -> str | None:

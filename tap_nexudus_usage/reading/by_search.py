@@ -68,7 +68,7 @@ class Search:
         self._measured_at = ""
         self._counted_first = 0
         self._is_counted = False
-        self._boundary = self._asked_at = ""
+        self._latest = self._boundary = self._asked_at = ""
 
     def records(self, on_poll: Callable[[], None]) -> Generator[Record, None, None]:
         """Yield the records, about in order of `UpdatedOn`.
@@ -98,6 +98,7 @@ class Search:
             self._is_counted = False
             for records in self._read_from(bound):
                 yield self._take(records)
+            self._set_boundary()
             if not self._is_counted:
                 # Whatever ascending is called: it may not be known yet.
                 self.counted = count(self._client, self._first_bound)
@@ -133,6 +134,8 @@ class Search:
     def _take(self, records: list[Record]) -> list[Record]:
         """Those that were asked for and may be new: the overlap of two answers is left out."""
         are_unseen = self.seen.add(map(key, records))
+        for last in records[-1:]:
+            self._latest = max(self._latest, minute_of_record(last) or "")
         return [
             record
             for record, is_unseen in zip(records, are_unseen, strict=True)
@@ -144,9 +147,9 @@ class Search:
         minute = minute_of_record(record)
         return minute is not None and minute >= self._boundary
 
-    def _set_boundary(self, answer: Answer) -> None:
+    def _set_boundary(self) -> None:
         """What is stamped before it was read; changes come after, though before the future."""
-        self._boundary = max(self._boundary, min(answer.latest, self._asked_at))
+        self._boundary = max(self._boundary, min(self._latest, self._asked_at))
 
     def _comes_too_early(self, record: Record) -> bool:
         """Whether a record comes only because the first bound was set back."""
@@ -165,7 +168,7 @@ class Search:
             if self._next_bound(answer) <= bound:
                 bound, answer = yield from self._read_minutes(answer)
                 continue
-            self._set_boundary(answer)
+            self._set_boundary()
             end = ask_for_end(self._asking, self._first_bound, answer, len(self.seen))
             if end:
                 self._is_counted, self.counted = True, end.page.total_items
@@ -184,8 +187,6 @@ class Search:
             if again.minutes and again.latest > answer.latest:
                 doubts = 0
             answer = again
-        if answer.minutes:
-            self._set_boundary(answer)
 
     def _look_again(
         self, bound: str, answer: Answer, following: Answer, *, is_first: bool

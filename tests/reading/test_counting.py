@@ -18,6 +18,7 @@ from tap_nexudus_usage.errors import (
     UnansweredError,
     UncountedError,
 )
+from tap_nexudus_usage.run import checkpoints
 from tap_nexudus_usage.sandbox.faults import Fault
 from tap_nexudus_usage.sandbox.records import Ledger, Table, dotnet
 from tap_nexudus_usage.sandbox.tenant import offset
@@ -229,6 +230,28 @@ def test_a_record_left_out_in_passing_comes_all_the_same(
     bench.world.faults.append(Fault("omit", endpoints=("search",), skip=skip, uncounted=uncounted))
 
     assert sorted(bench.read(record_ids=None, page_size=page_size).ids) == list(bench.ledger)
+
+
+@pytest.mark.parametrize(
+    ("page_size", "apart"), [(20, timedelta(weeks=1)), (4, timedelta(seconds=10))]
+)
+@pytest.mark.parametrize("skip", range(1, 9))
+def test_what_is_read_again_comes_once_though_the_states_have_forgotten_it(
+    make_bench: Callable[..., Bench],
+    monkeypatch: pytest.MonkeyPatch,
+    skip: int,
+    page_size: int,
+    apart: timedelta,
+) -> None:
+    """On the last page, and in minutes that don't fit on one."""
+    monkeypatch.setattr(checkpoints, "STATE_EVERY", 1)
+    bench = make_bench(32)
+    stamp(bench, apart=apart)
+    bench.world.faults.append(Fault("omit", endpoints=("search",), skip=skip))
+
+    run = bench.read(record_ids=None, lookback_hours=0, page_size=page_size)
+
+    assert sorted(run.ids) == list(bench.ledger)
 
 
 @pytest.mark.parametrize("clock", [0, 2, 8])
