@@ -26,6 +26,10 @@ class Emitted:
 
     `save` puts all of it into the dict that is written as STATE, at once, so that the two can't
     disagree. One of the `begin` methods has to be called before a read.
+
+    Attributes:
+        remembers_all: whether nothing was dropped yet that a search from where this one began would
+            come across.
     """
 
     def __init__(self, state: MutableMapping[str, Any], replication_key: str) -> None:
@@ -51,6 +55,7 @@ class Emitted:
         self._follows_text = packed.holds_text(kept)
         self._kept: packed.Plain | None = None
         self._lookback: timedelta | None = None
+        self.remembers_all = True
         self._began = timestamps.now()
         self._bookmark_at_start: str | None = None
         self._held_at: str | None = None
@@ -173,6 +178,7 @@ class Emitted:
             }
             if len(within) != len(self._emitted):
                 self._emitted, self._kept = within, None
+                self.remembers_all = False
         self._prune_at = 2 * len(self._emitted) + PRUNE_EVERY
 
     def _horizon(self) -> str | None:

@@ -51,13 +51,14 @@ class Search:
         seen: the Ids of all records that came, due or not.
         counted: how many records the API said there are.
         is_short: whether, by that number, some were left out that may be older than all that came.
+        is_whole: whether, by that number, all came.
     """
 
     def __init__(self, client: NexudusClient, since: str, *, page_size: int) -> None:
         """Look for all records updated since the minute `since`."""
         self.seen = IdSet()
         self.counted = 0
-        self.is_short = False
+        self.is_short = self.is_whole = False
         self._since = since
         # In whatever clock it is read, which isn't measured yet, it isn't too late.
         self._first_bound = max(shift(since, -FARTHEST), BEGINNING)
@@ -82,7 +83,7 @@ class Search:
             for records in results:
                 if records is None:
                     # No sooner: what was left out may be among what was fetched ahead.
-                    self.is_short = False
+                    self.is_short, self.is_whole = False, True
                     return
                 yield from records
 

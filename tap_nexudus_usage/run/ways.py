@@ -126,8 +126,11 @@ class Reading:
             with closing(search.records(on_poll)) as found:
                 yield from map(self._emission.choose, found)
         finally:
-            # Whatever ended it: what wasn't shown may be older than all that was.
-            if search.is_short:
+            # Whatever ended it: what wasn't shown may be older than all that was. Where that isn't
+            # known yet, the next search begins where this one did, if it can do so without
+            # repeating anything; a first load that is cut off again and again has to get on.
+            may_be_short = not search.is_whole and self._emitted.remembers_all
+            if search.is_short or may_be_short:
                 self._emitted.rewind()
 
     def _count(self, search: Search, on_poll: OnPoll) -> tuple[bool, bool]:

@@ -13,6 +13,7 @@ import pytest
 from conftest import SEED, Bench
 
 from tap_nexudus_usage.errors import (
+    AccessError,
     ApiError,
     InvalidRecordError,
     UnansweredError,
@@ -313,6 +314,44 @@ def test_what_a_run_knows_to_have_missed_is_covered_where_it_dies_looking_for_it
     second = bench.read(record_ids=None, state=first.state)
 
     assert {*first.ids, *second.ids} == set(bench.ledger)
+
+
+@pytest.mark.parametrize("calls", [1, 2, 4])
+def test_what_was_left_out_is_covered_where_a_run_dies_before_it_is_counted(
+    make_bench: Callable[..., Bench], calls: int
+) -> None:
+    bench = make_bench(30)
+    stamp(bench, apart=timedelta(weeks=1))
+    bench.world.faults += [
+        Fault("omit", endpoints=("search",), uncounted=True),
+        Fault(status=401, endpoints=("search",), skip=calls, times=None),
+    ]
+
+    first = bench.run(record_ids=None, page_size=6)
+    bench.world.faults.clear()
+    second = bench.read(record_ids=None, state=first.state)
+
+    assert isinstance(first.error, AccessError)
+    assert first.ids
+    assert sorted(first.ids + second.ids) == list(bench.ledger)
+
+
+def test_a_first_load_that_dies_again_and_again_gets_on(
+    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "STATE_EVERY", 10)
+    bench = make_bench(120)
+    stamp(bench, apart=timedelta(weeks=1))
+    state: dict[str, Any] = {}
+    ids: list[int] = []
+    for _ in range(5):
+        dies = Fault(status=401, endpoints=("search",), skip=5, times=None)
+        bench.world.faults[:] = [dies]
+        run = bench.run(record_ids=None, state=state, page_size=6)
+        ids, state = ids + run.ids, run.state
+
+    assert ids == list(bench.ledger)[: len(ids)]
+    assert len(ids) > 100
 
 
 def test_a_count_that_is_empty_in_passing_deletes_nothing_without_a_stamp(
