@@ -123,10 +123,11 @@ def test_meltano_reads_as_the_readme_says(
     told = yaml.safe_load(block(README, "yaml", "plugins:"))
     (extractor,) = told["plugins"]["extractors"]
     assert extractor["pip_url"] == "/path/to/tap-nexudus-usage"
-    of_here = {"pip_url": str(checkout), "config": {"api_url": bench.sandbox.url}}
+    of_here = {"pip_url": str(checkout)}
     plugins = {"extractors": [{**extractor, **of_here}]}
     write_yaml(project / "meltano.yml", {**PROJECT_OF_ONES_OWN, "plugins": plugins})
     login = {
+        "TAP_NEXUDUS_USAGE_API_URL": bench.sandbox.url,
         "TAP_NEXUDUS_USAGE_USERNAME": bench.world.user.username,
         "TAP_NEXUDUS_USAGE_PASSWORD": bench.world.user.password,
     }
@@ -134,8 +135,12 @@ def test_meltano_reads_as_the_readme_says(
 
     said = run(block(README, "sh", "meltano install"), project, path, **login)
     read = run("meltano invoke tap-nexudus-usage 2> log", project, path, **login)
+    wrong = {**login, "TAP_NEXUDUS_USAGE_PASSWORD": "wrong"}
+    refused = run("! meltano invoke tap-nexudus-usage 2>&1 > output", project, path, **wrong)
 
     assert "Login: allowed by password" in said
+    (critical,) = (line for line in refused.splitlines() if "critical" in line)
+    assert "Login failed" in critical
     messages = [json.loads(line) for line in read.splitlines()]
     records = [message for message in messages if message["type"] == "RECORD"]
     for entity in ENTITIES:

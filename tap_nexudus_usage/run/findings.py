@@ -127,7 +127,7 @@ def of_throttle(tally: Tally, waited: float) -> str:
         return f"Throttle: none of {tally.calls} calls was throttled"
     return (
         f"Throttle: {tally.throttled} of {tally.calls} calls were throttled, {waited:.0f} s of "
-        "waiting; other integrations of the same user take from its allowance"
+        "waiting; perhaps other integrations of the same user take from its allowance"
     )
 
 
