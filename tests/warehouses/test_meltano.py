@@ -146,6 +146,28 @@ def test_a_wrong_password_is_told(project: Project, bench: Bench) -> None:
     assert bench.world.user.username not in finished.stderr
 
 
+def test_what_meltano_says_by_itself_is_told(project: Project, bench: Bench) -> None:
+    said = [project.shell(f"meltano --no-environment run {TAP} target-jsonl").stderr]
+    project.configure(TAP, {"page_size": "many"})
+    said.append(project.meltano("run", TAP, "target-jsonl").stderr)
+    project.configure(TAP, {"page_size": 100})
+    bench.world.faults.append(hanging_search(after=0))
+    with project.started("run", TAP, "target-jsonl") as process:
+        wait_until(lambda: bench.world.calls)
+        running = project.meltano("run", TAP, "target-jsonl")
+        wait_until(lambda: at_rest(process))
+        os.kill(child_of(process, TAP), signal.SIGKILL)
+        _, killed = process.communicate(timeout=TIMEOUT)
+    said += [running.stderr, killed]
+
+    table = section("docs/troubleshooting.md", "Where the tap says nothing")
+    rows = re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)
+    assert len(rows) == 4
+    for row in rows:
+        assert sum(row in text for text in said) == 1
+    assert not any("critical" in text for text in said)
+
+
 @pytest.mark.parametrize("name", LOADED)
 def test_a_second_run_loads_only_what_changed(
     project: Project, bench: Bench, load_into: Load, name: str
