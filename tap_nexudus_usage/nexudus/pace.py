@@ -63,6 +63,11 @@ class Pace:
             self.spacing.take(now)
         return None
 
+    def written(self, now: float) -> None:
+        """Take note that the call which was given the last place is on its way."""
+        if self.spacing is not None:
+            self.spacing.written(now)
+
     def hold(self, now: float, seconds: float) -> None:
         """Give no place for `seconds`: one throttled call tells about the whole client."""
         self._held_until = max(self._held_until, now + seconds)

@@ -6,6 +6,7 @@ import logging
 import re
 import ssl
 import time
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPResponse
@@ -43,13 +44,17 @@ class ApiSession(requests.Session):
     def __init__(
         self,
         gate: Gate,
+        on_written: Callable[[], None],
         *,
         user_agent: str,
         timeout: float,
         settings: dict[str, Any],
         proxy: str | None = None,
     ) -> None:
-        """`timeout` is in seconds, for the connection and for each read."""
+        """`on_written` is told when a request that has passed the gate is written.
+
+        `timeout` is in seconds, for the connection and for each read.
+        """
         super().__init__()
         self.proxy = proxy
         # It would show, with a traceback, all of the headers behind one that makes no sense.
@@ -60,7 +65,7 @@ class ApiSession(requests.Session):
         self.waited = 0.0
         self._gate = gate
         for scheme in ("https://", "http://"):
-            self.mount(scheme, _Adapter(self._pass_gate))
+            self.mount(scheme, _Adapter(self._pass_gate, on_written))
         self._settings = settings
         self._timeout = timeout
 
@@ -114,9 +119,12 @@ class _ApiHTTPConnection(HTTPConnection):
 
     response_class = _FinalResponse
 
-    def __init__(self, *args: Any, gate: Gate, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, gate: Gate, on_written: Callable[[], None], **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._gate = gate
+        self._on_written = on_written
 
     @override
     def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
@@ -135,6 +143,7 @@ class _ApiHTTPConnection(HTTPConnection):
             self._open_anew()
             self._gate(self._method_at_gate, again=True)
         super().endheaders(*args, **kwargs)
+        self._on_written()
 
     @property
     @override
@@ -187,11 +196,11 @@ _NO_CHARSET = re.compile(r";\s*charset\s*(?:;|$)", re.IGNORECASE)
 class _Adapter(HTTPAdapter):
     """requests' adapter over the pools above, with and without a proxy."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, on_written: Callable[[], None]) -> None:
         # What a pool doesn't know it hands to its connections.
         self._pools: dict[str, Any] = {
-            "http": partial(_ApiHTTPPool, gate=gate),
-            "https": partial(_ApiHTTPSPool, gate=gate),
+            "http": partial(_ApiHTTPPool, gate=gate, on_written=on_written),
+            "https": partial(_ApiHTTPSPool, gate=gate, on_written=on_written),
         }
         super().__init__()
 

@@ -57,6 +57,14 @@ class Spacing:
             self._calm = 0
             self._has_been_calm = True
 
+    def written(self, now: float) -> None:
+        """Keep the next one apart from the last as it was sent.
+
+        Between its turn and that, other threads may take the interpreter for tens of milliseconds,
+        to decode what has come; the next one, on time, would then come too soon.
+        """
+        self._last = max(self._last, now)
+
     def widen(self, now: float, *, sent_at: float, asked: float | None) -> bool:
         """Learn from a throttled call, which has to wait for `asked` seconds, where that was said.
 

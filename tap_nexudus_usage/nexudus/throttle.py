@@ -48,6 +48,11 @@ class Throttle:
                     self._announce(wait, now)
             self._clock.wait(wait.seconds)
 
+    def written(self) -> None:
+        """Take note that a call which had its turn is on its way."""
+        with self._lock:
+            self._pace.written(self._clock.now())
+
     def hold(self, seconds: float, why: str) -> None:
         """Let no call through for `seconds`."""
         with self._lock:

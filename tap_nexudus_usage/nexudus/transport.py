@@ -70,7 +70,7 @@ class Transport:
         clock: Clock,
         throttle: Throttle,
         redactor: Redactor,
-        new_session: Callable[[Gate], ApiSession],
+        new_session: Callable[[Gate, Callable[[], None]], ApiSession],
         max_retries: int,
         max_throttle_wait: float,
         on_answer: OnAnswer,
@@ -187,7 +187,9 @@ class Transport:
     def _session(self) -> ApiSession:
         session: ApiSession | None = getattr(self._local, "session", None)
         if session is None:
-            session = self._local.session = self._new_session(self._let_through)
+            session = self._local.session = self._new_session(
+                self._let_through, self._throttle.written
+            )
             with self._lock:
                 self._sessions.append(session)
         return session

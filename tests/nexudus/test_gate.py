@@ -49,6 +49,10 @@ def front(server: Server) -> Iterator[Front]:
         server.may_close.set()
 
 
+def nothing() -> None:
+    """For who isn't interested in when a request is written."""
+
+
 def get(session: ApiSession, front: Front, scheme: str = "http") -> requests.Response:
     request = requests.Request("GET", f"{scheme}://127.0.0.1:{front.port}/")
     return session.send(session.prepare_request(request))
@@ -63,17 +67,37 @@ def test_the_gate_is_passed_when_the_connection_is_there_and_nothing_written(
         wait_until(lambda: front.connections)
         passed.append((method, len(server.came), again))
 
-    with ApiSession(gate, user_agent="test", timeout=TIMEOUT, settings={}) as session:
+    with ApiSession(gate, nothing, user_agent="test", timeout=TIMEOUT, settings={}) as session:
         assert get(session, front).status_code == 200
 
     assert passed == [("GET", 0, False)]
+
+
+def test_a_request_is_called_written_when_it_is_and_has_passed_the_gate(
+    server: Server, front: Front
+) -> None:
+    passed: list[str] = []
+    written: list[tuple[int, bool]] = []
+
+    def gate(method: str, /, **_: bool) -> None:
+        passed.append(method)
+
+    def take_note() -> None:
+        # Nobody reads on before the other side has it.
+        wait_until(lambda: server.came)
+        written.append((len(passed), server.came[0].endswith(b"\r\n\r\n")))
+
+    with ApiSession(gate, take_note, user_agent="test", timeout=TIMEOUT, settings={}) as session:
+        assert get(session, front).status_code == 200
+
+    assert written == [(1, True)]
 
 
 def test_what_is_waited_at_the_gate_is_known(front: Front) -> None:
     def gate(*_: str, **__: bool) -> None:
         time.sleep(0.05)
 
-    with ApiSession(gate, user_agent="test", timeout=TIMEOUT, settings={}) as session:
+    with ApiSession(gate, nothing, user_agent="test", timeout=TIMEOUT, settings={}) as session:
         answer = get(session, front)
 
     assert session.waited >= 0.05
@@ -92,7 +116,7 @@ def test_a_connection_closed_at_the_gate_is_opened_anew_and_waits_again(
             server.may_close.set()
             wait_until(server.has_closed.is_set)
 
-    with ApiSession(gate, user_agent="test", timeout=TIMEOUT, settings={}) as session:
+    with ApiSession(gate, nothing, user_agent="test", timeout=TIMEOUT, settings={}) as session:
         assert get(session, front).status_code == 200
         assert get(session, front).status_code == 200
 
@@ -113,7 +137,7 @@ def test_one_just_opened_that_is_closed_at_the_gate_is_opened_anew(server: Serve
 
     with (
         Front(close_at_once, server.treat) as front,
-        ApiSession(gate, user_agent="test", timeout=TIMEOUT, settings={}) as session,
+        ApiSession(gate, nothing, user_agent="test", timeout=TIMEOUT, settings={}) as session,
     ):
         assert get(session, front).status_code == 200
         server.may_close.set()
@@ -153,7 +177,7 @@ def test_what_tls_sends_unasked_is_no_end_of_a_connection(
     with (
         Front(over_tls(authority, server.treat)) as front,
         ApiSession(
-            gate, user_agent="test", timeout=TIMEOUT, settings={"verify": "authority.pem"}
+            gate, nothing, user_agent="test", timeout=TIMEOUT, settings={"verify": "authority.pem"}
         ) as session,
     ):
         assert get(session, front, "https").status_code == 200
@@ -180,7 +204,7 @@ def test_a_reset_while_it_is_opened_anew_is_told_as_such(authority: trustme.CA) 
     with (
         Front(over_tls(authority, close), reset) as front,
         ApiSession(
-            gate, user_agent="test", timeout=TIMEOUT, settings={"verify": "authority.pem"}
+            gate, nothing, user_agent="test", timeout=TIMEOUT, settings={"verify": "authority.pem"}
         ) as session,
         pytest.raises(requests.ConnectionError, match="reset by peer"),
     ):
@@ -222,7 +246,7 @@ def test_a_gate_that_raises_leaves_nothing_written(server: Server, front: Front)
         raise ClosedError
 
     with (
-        ApiSession(gate, user_agent="test", timeout=TIMEOUT, settings={}) as session,
+        ApiSession(gate, nothing, user_agent="test", timeout=TIMEOUT, settings={}) as session,
         pytest.raises(ClosedError),
     ):
         get(session, front)

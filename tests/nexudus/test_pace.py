@@ -10,6 +10,7 @@ import pytest
 from bench.pace import LATENCIES, Course, Outcome, courses, paced, simulate
 from bench.results import Results, as_json
 from bench.summary import RESULTS
+from tap_nexudus_usage.nexudus.pace import Pace
 from tap_nexudus_usage.nexudus.spacing import CALM, CLOSEST, PUBLISHED, WIDEST, Spacing
 from tap_nexudus_usage.sandbox.throttle import Counting
 
@@ -71,6 +72,19 @@ def test_a_throttled_call_widens_it_once_for_all_that_were_under_way() -> None:
     assert spacing.margin == 2 * CLOSEST
     assert spacing.widen(now + 2.0, sent_at=now + 1.0, asked=None)
     assert spacing.margin == 4 * CLOSEST
+
+
+def test_the_next_call_is_kept_apart_from_the_last_as_it_was_sent() -> None:
+    pace = Pace(120)
+    assert pace.take(0.0) is None
+
+    pace.written(0.02)
+    wait = pace.take(0.11)
+
+    assert wait is not None
+    assert 0.11 + wait.seconds == pytest.approx(0.02 + PUBLISHED + CLOSEST)
+    pace.written(0.01)
+    assert pace.take(0.02 + PUBLISHED + CLOSEST) is None
 
 
 def test_a_long_wait_tells_of_a_longer_limit_and_teaches_nothing() -> None:

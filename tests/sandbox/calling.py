@@ -16,7 +16,9 @@ def token_of(bench: Bench, **form: str) -> requests.Response:
 
 def get(bench: Bench, path: str, token: str | None = None) -> requests.Response:
     token = token or token_of(bench).json()["access_token"]
-    session = ApiSession(lambda *_, **__: None, user_agent="test", timeout=10, settings={})
+    session = ApiSession(
+        lambda *_, **__: None, lambda: None, user_agent="test", timeout=10, settings={}
+    )
     request = requests.Request(
         "GET", bench.sandbox.url + path, headers={"Authorization": f"Bearer {token}"}
     )

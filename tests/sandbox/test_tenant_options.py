@@ -47,7 +47,9 @@ def serving(*options: str) -> Iterator[Callable[..., requests.Response]]:
 def get_from(url: str) -> Callable[..., requests.Response]:
     login = {"grant_type": "password", "username": User.username, "password": User.password}
     token = requests.post(f"{url}/api/token", data=login, timeout=10).json()["access_token"]
-    session = ApiSession(lambda *_, **__: None, user_agent="test", timeout=10, settings={})
+    session = ApiSession(
+        lambda *_, **__: None, lambda: None, user_agent="test", timeout=10, settings={}
+    )
 
     def get(path: str, entity: Entity = LEDGER) -> requests.Response:
         headers = {"Authorization": f"Bearer {token}"}
