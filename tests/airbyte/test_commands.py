@@ -116,13 +116,13 @@ def test_the_spec_comes_without_the_sdk_and_what_calls_the_api() -> None:
         assert repr(name) not in loaded
 
 
-@pytest.mark.wide
 def cpu_of_children() -> float:
     """Seconds of CPU that processes ended by now took; what else runs here doesn't count."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
+@pytest.mark.wide
 def test_the_spec_takes_less_than_three_tenths_of_the_taps_about() -> None:
     commands = {
         "spec": ["tap_nexudus_usage.airbyte.cli", "spec"],
