@@ -199,6 +199,11 @@ def may_be_first() -> bool:
     )
 
 
+def child_of(process: subprocess.Popen[bytes]) -> int:
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return int(children.read_text(encoding="utf-8").split()[0])
+
+
 @pytest.mark.skipif(not may_be_first(), reason="Needs unshare, and the rights to use it")
 def test_as_the_first_process_it_ends_on_a_signal(make_bench: Callable[..., Bench]) -> None:
     """Signals whose default is to end a process don't do so to the first of a container."""
@@ -209,10 +214,12 @@ def test_as_the_first_process_it_ends_on_a_signal(make_bench: Callable[..., Benc
     command = ["unshare", "--fork", "--pid", "--kill-child"]
     module = [sys.executable, "-m", "tap_nexudus_usage.airbyte.cli", *READ]
     with subprocess.Popen([*command, *module], stdout=subprocess.PIPE) as process:
-        wait_until(lambda: len(bench.world.calls) >= 3)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        os.kill(int(children.read_text(encoding="utf-8").split()[0]), signal.SIGTERM)
-        out, _ = process.communicate(timeout=30)
+        try:
+            wait_until(lambda: len(bench.world.calls) >= 3)
+            os.kill(child_of(process), signal.SIGTERM)
+            out, _ = process.communicate(timeout=30)
+        finally:
+            process.kill()
 
     assert process.returncode == 128 + signal.SIGTERM
     said = Said(process.returncode, "", parsed(out.decode()))
@@ -230,10 +237,9 @@ def test_as_the_first_process_a_check_ends_on_a_signal(make_bench: Callable[...,
     command = ["unshare", "--fork", "--pid", "--kill-child"]
     check = ["tap_nexudus_usage.airbyte.cli", "check", "--config", "source.json"]
     with subprocess.Popen([*command, sys.executable, "-m", *check]) as process:
-        wait_until(lambda: not login.times)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        os.kill(int(children.read_text(encoding="utf-8").split()[0]), signal.SIGTERM)
         try:
+            wait_until(lambda: not login.times)
+            os.kill(child_of(process), signal.SIGTERM)
             assert process.wait(timeout=20) == 128 + signal.SIGTERM
         finally:
             process.kill()

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -15,7 +14,7 @@ import pytest
 from conftest import Bench, shared_tap_server
 from outcomes import STREAM, catalog_of
 from tap_server import Drain, Order
-from waiting import wait_until
+from waiting import is_full, wait_until
 
 from airbyte.conversation import CURSOR, DELETED, OWN, READ, Said, Source, parsed, say
 from tap_nexudus_usage.emission.packed import unpack
@@ -380,9 +379,12 @@ def test_a_signal_ends_it_with_a_state_and_by_itself(
         start(source, stdout, batch_size=10, max_concurrent_requests=1) as process,
     ):
         # What came before the third batch is handed over while that is waited for.
-        wait_until(lambda: output.read_bytes().count(b'"type":"RECORD"') == 20)
-        process.send_signal(signum)
-        process.communicate(timeout=30)
+        try:
+            wait_until(lambda: output.read_bytes().count(b'"type":"RECORD"') == 20)
+            process.send_signal(signum)
+            process.communicate(timeout=30)
+        finally:
+            process.kill()
 
     assert process.returncode == -signum
     said = Said(process.returncode, "", parsed(output.read_text(encoding="utf-8")))
@@ -398,7 +400,8 @@ def test_it_ends_though_its_reader_has_stopped_reading(make_bench: Callable[...,
     with start(source) as process:
         assert process.stdout is not None
         process.stdout.read(1_000)
-        time.sleep(2)
+        pipe = process.stdout.fileno()
+        wait_until(lambda: is_full(pipe))
         process.terminate()
         code = process.wait(timeout=30)
         process.stdout.close()

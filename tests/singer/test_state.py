@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
-import termios
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +16,7 @@ from typing import Any
 import pytest
 from conftest import Bench, run_measured, run_tap_with
 from outcomes import STREAM, Finished
-from waiting import LONGEST_WAIT, wait_until
+from waiting import LONGEST_WAIT, is_full, wait_until
 
 from tap_nexudus_usage.errors import ApiError, SettingsError
 from tap_nexudus_usage.nexudus.entities import ALLOWANCES
@@ -182,17 +180,6 @@ class Process:
     def finish(self) -> Finished:
         stdout, stderr = self.popen.communicate(timeout=LONGEST_WAIT)
         return Finished(self.popen.returncode, stdout, stderr)
-
-
-def bytes_in(pipe: int) -> int:
-    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4), sys.byteorder)
-
-
-def is_full(pipe: int) -> bool:
-    """Whether nothing more gets in; how much fits depends on how many pipes there are."""
-    before = bytes_in(pipe)
-    time.sleep(0.3)
-    return before >= 4_096 and before == bytes_in(pipe)
 
 
 @pytest.mark.crossing
