@@ -83,6 +83,7 @@ def test_the_next_call_is_kept_apart_from_the_last_as_it_was_sent() -> None:
 
     assert wait is not None
     assert 0.11 + wait.seconds == pytest.approx(0.02 + PUBLISHED + CLOSEST)
+    # Another thread's note may come late.
     pace.written(0.01)
     assert pace.take(0.02 + PUBLISHED + CLOSEST) is None
 

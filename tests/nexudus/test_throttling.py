@@ -21,6 +21,7 @@ from tap_nexudus_usage.clock import Clock
 from tap_nexudus_usage.errors import ApiError, StoppedError, ThrottledError
 from tap_nexudus_usage.nexudus.pace import Pace
 from tap_nexudus_usage.nexudus.reactions import retry_after
+from tap_nexudus_usage.nexudus.spacing import Spacing
 from tap_nexudus_usage.nexudus.throttle import Throttle
 from tap_nexudus_usage.sandbox.faults import Fault
 
@@ -74,6 +75,17 @@ def test_one_call_per_id_stays_within_the_published_limits(
     # A busy machine delays some calls by more than the pace's margin, so that the next one comes
     # too soon after them. Without a pace, three of four calls are throttled.
     assert counted["throttled"] < 0.1 * counted["all"]
+
+
+def test_the_pace_is_told_of_each_call_when_it_is_written(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[float] = []
+    monkeypatch.setattr(Spacing, "written", lambda _, now: written.append(now))
+
+    bench.read(batch_size=1, requests_per_minute=120)
+
+    assert len(written) == len(bench.world.calls) > len(bench.ledger)
 
 
 def test_everything_comes_with_pacing_off(throttled_bench: Bench) -> None:
