@@ -29,7 +29,7 @@ OTHERWISE = {
 SINGER_ONLY = frozenset({"emit_activate_version_messages"})
 
 NAMES = tuple(name for name in PROPERTIES if name not in SINGER_ONLY)
-"""Of the settings that Airbyte's users have."""
+"""The settings that there are under Airbyte."""
 
 _LOGIN = {name for _, needed, more in WAYS.values() for name in (*needed, *more)}
 
